@@ -1,0 +1,65 @@
+//! What happens, told as it happens. The library emits events; only `cli` prints them.
+
+/// Something a person or a log may want to know. `id` ties the events of one activity together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// An activity starts. `total` is in bytes where the activity moves bytes.
+    Started { id: u64, kind: Activity, name: String, total: Option<u64> },
+    /// An activity has moved so many bytes in all.
+    Progress { id: u64, done: u64 },
+    /// A running build step printed a line (shown with `-v`, kept for the failure's tail).
+    Output { id: u64, line: String },
+    /// An activity ended. `detail` is for people (`"12.3 MB from mirror"`).
+    Finished { id: u64, outcome: Outcome, detail: String },
+    /// Something a person should know that is no failure.
+    Warning { message: String },
+    /// Told with `-v` only: which mirror was tried, why a step is built.
+    Note { message: String },
+}
+
+/// What an activity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Asks the network what a request means now.
+    Resolve,
+    /// Brings bytes that are already pinned.
+    Fetch,
+    /// Unpacks an archive into the store.
+    Unpack,
+    /// Runs a step in the sandbox.
+    Build,
+    /// Writes a layer, an image or an archive.
+    Assemble,
+}
+
+/// How an activity ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done now.
+    Done,
+    /// The answer was already there.
+    Reused,
+    /// It failed; the error says why.
+    Failed,
+}
+
+/// Where events go. Shared between threads.
+pub trait Sink: Sync + Send {
+    /// Takes one event. Must not block for long.
+    fn emit(&self, event: Event);
+}
+
+/// Drops every event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Sink for Silent {
+    fn emit(&self, _: Event) {}
+}
+
+/// Gives a new activity id, unique in this process.
+pub fn next_id() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
