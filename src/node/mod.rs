@@ -1,1 +1,218 @@
-//! (to be written)
+//! The only place that knows what a kind node is: containerd's runtimes, base runtime specs, kind's
+//! cluster config, RuntimeClasses.
+//!
+//! In goes one description ([`Node`]) and two files of the image below (containerd's `config.toml` and
+//! its base runtime spec); out come the files of the image's configuration layer ([`configure`]) and
+//! the manifests that lie beside the image ([`manifests`]). Every name comes from the description, so
+//! handler, RuntimeClass, label and annotation can't drift apart. Pure: no I/O, no clock; the same
+//! description gives the same bytes.
+
+mod containerd;
+mod kubernetes;
+mod spec;
+mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::{Blame, GuestPath};
+
+/// Where the image's version of Kubernetes stands; kind reads it.
+pub const VERSION_FILE: &str = "/kind/version";
+
+/// What a node image is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The image's name and tag as `kind create cluster --image` takes them.
+    pub reference: String,
+    /// Kubernetes' version without the leading `v`: `1.20.2`.
+    pub kubernetes: String,
+    /// containerd's configuration file in the layers below.
+    pub containerd_config: GuestPath,
+    /// The runtimes to add, in the order of the recipe.
+    pub runtimes: Vec<Runtime>,
+}
+
+/// One containerd runtime and everything that must agree with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runtime {
+    /// containerd's handler name (`containerd.runtimes.<handler>`).
+    pub handler: String,
+    /// The RuntimeClass's name.
+    pub runtime_class: String,
+    /// containerd's `runtime_type`, `io.containerd.runc.v2`.
+    pub kind: String,
+    /// The OCI runtime that the shim calls (`options.BinaryName`); none for shims that run the guest.
+    pub binary: Option<GuestPath>,
+    /// Further keys of `options`. `SystemdCgroup` follows the base's default runtime where it is not here.
+    pub options: BTreeMap<String, OptionValue>,
+    /// Annotations that every container of this runtime gets, through its base runtime spec.
+    pub annotations: BTreeMap<String, String>,
+    /// Patterns of pod annotations that reach the runtime (Go's `path.Match`: `*` stops at `/`).
+    pub pod_annotations: Vec<String>,
+    /// Labels of nodes that have this runtime; also the RuntimeClass's node selector.
+    pub node_labels: BTreeMap<String, String>,
+    /// Image references of the example workload's containers, in order.
+    pub example: Vec<ExampleContainer>,
+}
+
+/// A value of containerd's runtime `options`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptionValue {
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number.
+    Integer(i64),
+    /// A string.
+    String(String),
+}
+
+/// A container of an example workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExampleContainer {
+    /// The container's name in the pod.
+    pub name: String,
+    /// The image's reference.
+    pub image: String,
+}
+
+/// Files to put into an image, by path.
+pub type Files = BTreeMap<GuestPath, Vec<u8>>;
+
+/// Says why a node can't be configured. Paths are the image's.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// The image has no such file.
+    #[error("the image has no `{path}`, which the node's configuration starts from")]
+    #[diagnostic(help(
+        "add the package that brings it to the image's layers, or name another file in `[node]`"
+    ))]
+    NoFile {
+        /// The file that is missing.
+        path: String,
+    },
+    /// containerd's configuration is no TOML.
+    #[error("`{path}` of the image is not TOML: {reason}")]
+    Toml {
+        /// The file.
+        path: String,
+        /// What the parser says, in one line.
+        reason: String,
+    },
+    /// containerd's configuration is in a version that has no known place for runtimes.
+    #[error("`{path}` of the image has `version = {version}`, nodeimg knows 2, 3 and 4")]
+    #[diagnostic(help(
+        "a file without `version` is read as 1 by containerd; convert it with `containerd config migrate`"
+    ))]
+    ConfigVersion {
+        /// The file.
+        path: String,
+        /// The version it gives.
+        version: i64,
+    },
+    /// A key of containerd's configuration holds something else than the node needs there.
+    #[error("`{key}` in `{path}` of the image is no {wanted}")]
+    Shape {
+        /// The file.
+        path: String,
+        /// The dotted key.
+        key: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+    /// The base already has a runtime of this name.
+    #[error("`{path}` of the image already has a runtime `{handler}`")]
+    #[diagnostic(help("give the runtime another `name`, or leave it out of the image's `runtimes`"))]
+    HandlerTaken {
+        /// The file.
+        path: String,
+        /// The handler.
+        handler: String,
+    },
+    /// The base runtime spec is no JSON object.
+    #[error("`{path}` of the image is not a runtime spec in JSON: {reason}")]
+    Spec {
+        /// The file.
+        path: String,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+    /// The base's default runtime names no base runtime spec that annotations could be added to.
+    #[error(
+        "runtime `{handler}` sets annotations, but the default runtime in `{path}` has no `base_runtime_spec`"
+    )]
+    NoBaseSpec {
+        /// containerd's configuration.
+        path: String,
+        /// The runtime that wants annotations.
+        handler: String,
+    },
+}
+
+impl Error {
+    /// Tells who is to act: all of these are about the recipe and its image.
+    pub fn blame(&self) -> Blame {
+        Blame::Input
+    }
+}
+
+/// Makes the configuration layer: containerd's configuration with the runtimes merged in, a base runtime
+/// spec for those that set annotations, and `/kind/version`. `read` gives a file of the layers below.
+pub fn configure(node: &Node, read: &dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> Result<Files, Error> {
+    let file = |path: &GuestPath| read(path).ok_or_else(|| Error::NoFile { path: path.to_string() });
+    let text = file(&node.containerd_config)?;
+    let mut config = containerd::Config::parse(node.containerd_config.as_str(), &text)?;
+    let mut files = Files::new();
+    let base_spec = config.default_base_spec()?;
+    for runtime in &node.runtimes {
+        let spec = match (&base_spec, runtime.annotations.is_empty()) {
+            (base, true) => base.clone(),
+            (Some(base), false) => {
+                let path = spec_path(node, runtime, base);
+                if !files.contains_key(&path) {
+                    let merged = spec::annotate(base.as_str(), &file(base)?, &runtime.annotations)?;
+                    files.insert(path.clone(), merged);
+                }
+                Some(path)
+            }
+            (None, false) => {
+                return Err(Error::NoBaseSpec {
+                    path: node.containerd_config.to_string(),
+                    handler: runtime.handler.clone(),
+                });
+            }
+        };
+        config.add(runtime, spec.as_ref())?;
+    }
+    files.insert(node.containerd_config.clone(), config.render());
+    files.insert(
+        GuestPath::new(VERSION_FILE).expect("a constant path"),
+        format!("v{}", node.kubernetes).into_bytes(),
+    );
+    Ok(files)
+}
+
+/// Names the spec file of a runtime that sets annotations: `cri-wasm.json` beside the base's while one set
+/// of annotations is enough for the image, else one file a handler.
+fn spec_path(node: &Node, runtime: &Runtime, base: &GuestPath) -> GuestPath {
+    let sets: BTreeSet<_> = node.runtimes.iter().map(|r| &r.annotations).filter(|a| !a.is_empty()).collect();
+    let folder = base.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let name = if sets.len() == 1 { "wasm" } else { &runtime.handler };
+    GuestPath::new(&format!("{folder}/cri-{name}.json")).expect("handlers are checked to be file names")
+}
+
+/// Makes what lies beside the image: RuntimeClasses, kind's cluster config and an example workload for each
+/// runtime that has one. Keys are file names.
+pub fn manifests(node: &Node) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    files.insert("kind.yaml".to_owned(), kubernetes::cluster(node));
+    if !node.runtimes.is_empty() {
+        files.insert("runtimeclasses.yaml".to_owned(), kubernetes::runtime_classes(node));
+    }
+    for runtime in node.runtimes.iter().filter(|runtime| !runtime.example.is_empty()) {
+        files.insert(format!("example-{}.yaml", runtime.handler), kubernetes::example(runtime));
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests;
