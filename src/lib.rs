@@ -12,6 +12,7 @@
 //! don't know each other) ▷ ground (`store`, `base`).
 
 pub mod base;
+pub mod cli;
 pub mod export;
 pub mod fetch;
 pub mod image;
