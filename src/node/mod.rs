@@ -56,7 +56,8 @@ pub struct Runtime {
 }
 
 /// A value of containerd's runtime `options`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(untagged)]
 pub enum OptionValue {
     /// `true` or `false`.
     Bool(bool),

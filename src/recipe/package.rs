@@ -1,0 +1,185 @@
+//! `recipes/packages/NAME.toml`: something that is fetched, built and tested.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::value::{Size, Time};
+use crate::base::Name;
+
+/// A package: sources that are fetched, a script that builds them, a script that tries the result.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "nodeimg package recipe")]
+pub struct Package {
+    /// The recipe's name: the file's name without `.toml`.
+    pub name: Name,
+    /// The version as upstream writes it; `{version}` in other strings.
+    pub version: String,
+    /// The licence of the result, as an SPDX expression.
+    pub license: String,
+    /// Upstream's home page.
+    pub homepage: Option<String>,
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// The only source, under the package's own name. Use `[sources.NAME]` for several.
+    pub source: Option<PackageSource>,
+    /// Several sources, each under its own name. The first one is where the build script starts and what
+    /// patches are applied to.
+    #[serde(default)]
+    pub sources: Sources,
+    /// How the package is built.
+    pub build: Build,
+    /// How the result is tried after the build.
+    pub test: Option<Test>,
+}
+
+impl Package {
+    /// Goes through the sources with their names, in the order of the file.
+    pub fn sources(&self) -> impl Iterator<Item = (&Name, &PackageSource)> {
+        let only = self.source.as_ref().map(|source| (&self.name, source));
+        only.into_iter().chain(self.sources.0.iter().map(|(name, source)| (name, source)))
+    }
+
+    /// Names the source that the build script starts in and that patches are applied to.
+    pub fn first_source(&self) -> Option<&Name> {
+        self.sources().next().map(|(name, _)| name)
+    }
+}
+
+/// Where a source comes from and whether it is unpacked. The keys of the place itself belong to the fetcher.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackageSource {
+    /// What the fetcher is asked for.
+    pub fetch: Source,
+    /// Whether an archive is unpacked to `/build/<source name>`; else the file itself is put there.
+    pub unpack: bool,
+    /// How many leading folders are taken off the archive's paths: by default 1 for tar, 0 for zip.
+    pub strip: Option<u32>,
+}
+
+/// The fetchers' recipe table.
+pub type Source = toml::Table;
+
+impl<'de> Deserialize<'de> for PackageSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut table = toml::Table::deserialize(deserializer)?;
+        let mut take = |key: &str| table.remove(key);
+        let unpack = take("unpack").map(bool::deserialize).transpose().map_err(D::Error::custom)?;
+        let strip = take("strip").map(u32::deserialize).transpose().map_err(D::Error::custom)?;
+        let fetch = Source::deserialize(table).map_err(D::Error::custom)?;
+        Ok(Self { fetch, unpack: unpack.unwrap_or(true), strip })
+    }
+}
+
+impl JsonSchema for PackageSource {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object" })
+    }
+}
+
+/// Sources by name, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sources(pub Vec<(Name, PackageSource)>);
+
+impl<'de> Deserialize<'de> for Sources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Sources;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a table of sources by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sources, A::Error> {
+                let mut sources = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    sources.push(entry);
+                }
+                Ok(Sources(sources))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl JsonSchema for Sources {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Sources".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        BTreeMap::<Name, PackageSource>::json_schema(generator)
+    }
+}
+
+/// How a package is built: a script in a Debian root, without network.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Build {
+    /// The suite that the build root is made from.
+    pub root: Name,
+    /// Debian packages of the build root; the essential ones are always in.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Packages of this project whose results lie at `/in/<name>`.
+    #[serde(default)]
+    pub inputs: Vec<Name>,
+    /// Files below `patches/<recipe>/`, applied to the first source in this order.
+    #[serde(default)]
+    pub patches: Vec<String>,
+    /// Environment variables of the script.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What the script may use up.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The script, for `/bin/sh -eu`. Starts in `/build/<first source>`, leaves its result in `$OUT`; has
+    /// `$JOBS`, `$ARCH`, `$MACHINE`, `$TRIPLET` and `$VERSION`.
+    pub script: String,
+}
+
+/// How a package is tried: a script in the build's root that sees the result at `/out`, read-only.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Test {
+    /// Debian packages that the test needs beside those of the build.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Packages of this project that the test needs at `/in/<name>` beside those of the build.
+    #[serde(default)]
+    pub inputs: Vec<Name>,
+    /// Environment variables of the script.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What the script may use up.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The script, for `/bin/sh -eu`; a failing command fails the test.
+    pub script: String,
+}
+
+/// What a script may use up before it is stopped. What is not given has a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Wall-clock time.
+    pub time: Option<Time>,
+    /// Processes and threads at one moment.
+    pub processes: Option<u32>,
+    /// Memory.
+    pub memory: Option<Size>,
+    /// What may be written to the build's own disk.
+    pub disk: Option<Size>,
+}

@@ -1,0 +1,72 @@
+//! `recipes/runtimes/NAME.toml`: one containerd runtime and everything that must agree with it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::base::{GuestPath, Name};
+pub use crate::node::OptionValue;
+
+/// A containerd runtime: its handler, its RuntimeClass, what it runs and what it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(title = "nodeimg runtime recipe")]
+pub struct Runtime {
+    /// The recipe's name: the file's name without `.toml`.
+    pub name: Name,
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// containerd's handler; by default the recipe's name.
+    pub handler: Option<Name>,
+    /// The RuntimeClass's name; by default the handler.
+    pub runtime_class: Option<Name>,
+    /// Packages of this project that an image with this runtime holds.
+    #[serde(default)]
+    pub packages: Vec<Name>,
+    /// containerd's `runtime_type`, such as `io.containerd.runc.v2`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The OCI runtime that the shim calls (`BinaryName`); none for shims that run the guest themselves.
+    pub binary: Option<GuestPath>,
+    /// Libraries that the binary opens at run time: checked like linked ones.
+    #[serde(default)]
+    pub loads: Vec<Name>,
+    /// Further keys of containerd's runtime `options`.
+    #[serde(default)]
+    pub options: BTreeMap<String, OptionValue>,
+    /// Annotations that each container of this runtime gets.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Patterns of the pod annotations that reach the runtime; `*` stops at `/`.
+    #[serde(default)]
+    pub pod_annotations: Vec<String>,
+    /// Labels of nodes that have this runtime; also the RuntimeClass's node selector.
+    #[serde(default)]
+    pub node_labels: BTreeMap<String, String>,
+    /// Containers of the example workload, in one pod.
+    #[serde(default)]
+    pub example: Vec<ExampleContainer>,
+}
+
+impl Runtime {
+    /// Gives containerd's handler.
+    pub fn handler(&self) -> &Name {
+        self.handler.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Gives the RuntimeClass's name.
+    pub fn runtime_class(&self) -> &Name {
+        self.runtime_class.as_ref().unwrap_or(self.handler())
+    }
+}
+
+/// One container of an example workload.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExampleContainer {
+    /// The container's name in the pod.
+    pub name: Name,
+    /// The image of this project that it runs.
+    pub image: Name,
+}

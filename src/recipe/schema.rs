@@ -1,0 +1,62 @@
+//! JSON Schemas of the recipes, out of the types that read them.
+//!
+//! One schema a role, in draft 7: what TOML language servers handle, which choose a schema by the file's folder
+//! (`recipes/packages/*.toml`).
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value};
+
+use super::{Image, Package, Role, Runtime, Suite};
+
+/// Gives the schema of a role's recipes.
+pub fn schema(role: Role) -> Value {
+    match role {
+        Role::Suite => of::<Suite>(),
+        Role::Package => of::<Package>(),
+        Role::Image => of::<Image>(),
+        Role::Runtime => of::<Runtime>(),
+    }
+}
+
+/// Gives all schemas, by the folder whose recipes they are for: `packages`, `suites`, …
+pub fn schemas() -> Map<String, Value> {
+    Role::ALL.into_iter().map(|role| (role.folder().to_owned(), schema(role))).collect()
+}
+
+fn of<T: JsonSchema>() -> Value {
+    let mut schema: Schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
+    let value = schema.as_object_mut().expect("a type's schema is an object");
+    let mut value = Value::Object(std::mem::take(value));
+    without_null(&mut value);
+    value
+}
+
+/// Takes out `null`, which TOML does not have: an optional key is left out instead.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(types)) = object.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    object.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+                if let [only] = choices.as_slice() {
+                    let only = only.clone();
+                    object.remove("anyOf");
+                    object.insert("allOf".to_owned(), Value::Array(vec![only]));
+                }
+            }
+            if object.get("default") == Some(&Value::Null) {
+                object.remove("default");
+            }
+            object.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}

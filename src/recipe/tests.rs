@@ -1,0 +1,455 @@
+//! Projects in a temporary folder: what loads, and the text of everything that does not.
+
+use std::path::Path;
+
+use miette::Diagnostic;
+
+use super::*;
+use crate::base::{Arch, Blame};
+
+const SUITE: &str = r#"
+name = "bookworm"
+snapshot = "20261120T000000Z"
+components = ["main"]
+keys = ["archive.asc"]
+[[pockets]]
+archive = "debian"
+suite = "bookworm"
+"#;
+
+const CRUN: &str = r#"
+name = "crun"
+version = "1.21"
+license = "GPL-2.0-or-later AND LGPL-2.1-or-later"
+[source]
+url = "https://github.com/containers/crun/releases/download/{version}/crun-{version}.tar.gz"
+[build]
+root = "bookworm"
+packages = ["gcc", "libc6-dev"]
+inputs = ["wasmtime-c-api"]
+patches = ["0001-fit.patch"]
+limits = { time = "2h", memory = "8GiB" }
+script = "make"
+[test]
+script = "crun --version"
+"#;
+
+const WASMTIME: &str = r#"
+name = "wasmtime-c-api"
+version = "25.0.0"
+license = "Apache-2.0"
+[sources.library]
+url = "https://example.org/{version}.whl"
+unpack = false
+[sources.headers]
+url = "https://example.org/{version}.crate"
+strip = 2
+[build]
+root = "bookworm"
+env = { WASMTIME = "{version}-{arch}" }
+script = "true"
+"#;
+
+const RUNTIME: &str = r#"
+name = "crun-wasmtime"
+packages = ["crun", "wasmtime-c-api"]
+type = "io.containerd.runc.v2"
+binary = "/usr/local/bin/crun"
+loads = ["libwasmtime.so"]
+options = { SystemdCgroup = false }
+annotations = { "module.wasm.image/variant" = "compat-smart" }
+pod-annotations = ["module.wasm.image/*"]
+node-labels = { "runtime/wasmtime" = "true" }
+example = [{ name = "native", image = "busybox" }]
+"#;
+
+const BUSYBOX: &str = r#"
+name = "busybox"
+tag = "1.35"
+[[layers]]
+name = "busybox"
+packages = ["crun"]
+"#;
+
+const NODE: &str = r#"
+name = "node"
+tag = "v{crun}-{arch}"
+default = true
+[system]
+suite = "bookworm"
+packages = ["systemd"]
+[[layers]]
+name = "images"
+preload = ["busybox"]
+[node]
+kubernetes = "crun"
+runtimes = ["crun-wasmtime"]
+[config]
+entrypoint = ["/sbin/init"]
+"#;
+
+/// Writes a project of good recipes, with some files changed: `None` removes one.
+fn project(changes: &[(&str, Option<&str>)]) -> (tempfile::TempDir, Result<Project, Error>) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("recipes/suites/bookworm.toml", SUITE),
+        ("recipes/suites/archive.asc", "key"),
+        ("recipes/packages/crun.toml", CRUN),
+        ("recipes/packages/wasmtime-c-api.toml", WASMTIME),
+        ("recipes/runtimes/crun-wasmtime.toml", RUNTIME),
+        ("recipes/images/busybox.toml", BUSYBOX),
+        ("recipes/images/node.toml", NODE),
+        ("patches/crun/0001-fit.patch", ""),
+    ];
+    for (path, text) in files {
+        write(folder.path(), path, text.trim_start());
+    }
+    for (path, text) in changes {
+        match text {
+            Some(text) => write(folder.path(), path, text),
+            None => fs_err::remove_file(folder.path().join(path)).unwrap(),
+        }
+    }
+    let loaded = load(folder.path());
+    (folder, loaded)
+}
+
+fn write(folder: &Path, path: &str, text: &str) {
+    fs_err::create_dir_all(folder.join(path).parent().unwrap()).unwrap();
+    fs_err::write(folder.join(path), text).unwrap();
+}
+
+/// Gives each problem as `file:line:column: message [label] (hint)`.
+fn problems(changes: &[(&str, Option<&str>)]) -> Vec<String> {
+    let (_folder, loaded) = project(changes);
+    let Err(Error::Problems(problems)) = loaded else { panic!("loads: {loaded:?}") };
+    let one = |problem: &Problem| {
+        let label = problem.labels().unwrap().next().unwrap();
+        let place = problem.source_code().unwrap().read_span(label.inner(), 0, 0).unwrap();
+        let (line, column) = (place.line() + 1, place.column() + 1);
+        let hint = problem.help().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{}:{line}:{column}: {problem} [{}]{hint}", problem.file(), label.label().unwrap())
+    };
+    problems.iter().map(one).collect()
+}
+
+#[track_caller]
+fn fails(path: &str, good: &str, from: &str, to: &str, expected: &[&str]) {
+    assert!(good.contains(from), "{from}");
+    let text = good.trim_start().replacen(from, to, 1);
+    assert_eq!(problems(&[(path, Some(&text))]), expected);
+}
+
+const CRUN_FILE: &str = "recipes/packages/crun.toml";
+const NODE_FILE: &str = "recipes/images/node.toml";
+const RUNTIME_FILE: &str = "recipes/runtimes/crun-wasmtime.toml";
+const SUITE_FILE: &str = "recipes/suites/bookworm.toml";
+
+#[test]
+fn a_good_project_loads() {
+    let (_folder, loaded) = project(&[]);
+    let project = loaded.unwrap();
+    let crun = &project.packages["crun"];
+    assert_eq!(crun.build.limits.memory, Some(Size(8 << 30)));
+    assert_eq!(crun.first_source().unwrap().as_str(), "crun");
+    let wasmtime = &project.packages["wasmtime-c-api"];
+    let names: Vec<_> = wasmtime.sources().map(|(name, source)| (name.as_str(), source.unpack)).collect();
+    assert_eq!(names, [("library", false), ("headers", true)]);
+    assert_eq!(wasmtime.expand(Arch::Arm64).build.env["WASMTIME"], "25.0.0-arm64");
+    let node = project.default_image().unwrap();
+    assert_eq!(node.expand(&project, Arch::Amd64).tag, "v1.21-amd64");
+    assert_eq!(node.node.as_ref().unwrap().containerd_config.as_str(), "/etc/containerd/config.toml");
+    let all = project.closure(&project.targets(&[]).unwrap());
+    let all: Vec<_> = all.iter().map(Id::to_string).collect();
+    let expected = [
+        "suites/bookworm",
+        "packages/crun",
+        "packages/wasmtime-c-api",
+        "runtimes/crun-wasmtime",
+        "images/busybox",
+        "images/node",
+    ];
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn unknown_keys_get_a_suggestion() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "version =",
+        "verison =",
+        &[
+            "recipes/packages/crun.toml:2:1: unknown key `verison` [not a key of this table] (did you mean `version`?)",
+        ],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "time =",
+        "colour =",
+        &["recipes/packages/crun.toml:11:12: unknown key `colour` [not a key of this table] \
+         (known keys: `time`, `processes`, `memory`, `disk`)"],
+    );
+}
+
+#[test]
+fn everything_wrong_with_a_file_is_told_at_once() {
+    let text = "name = 3\nlicense = [\"MIT\"]\nversoin = \"1\"\n[build]\nroot = \"bookworm\"\npackages = \"gcc\"\n\
+                limits = { memory = \"8GB\", processes = -1 }\n";
+    assert_eq!(
+        problems(&[(CRUN_FILE, Some(text))]),
+        [
+            "recipes/packages/crun.toml:1:8: `name` is a whole number, it should be a string [should be a string]",
+            "recipes/packages/crun.toml:2:11: `license` is a list, it should be a string [should be a string]",
+            "recipes/packages/crun.toml:3:1: unknown key `versoin` [not a key of this table] (did you mean `version`?)",
+            "recipes/packages/crun.toml:4:1: key `script` is missing [`script` belongs here]",
+            "recipes/packages/crun.toml:6:12: `packages` is a string, it should be a list of strings \
+         [should be a list of strings]",
+            "recipes/packages/crun.toml:7:21: `8GB` is not a size like `512MiB` or `8GiB` [not valid]",
+            "recipes/packages/crun.toml:7:40: `processes` is out of range [not valid]",
+        ]
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_place() {
+    assert_eq!(
+        problems(&[(CRUN_FILE, Some("name = \"crun\nversion = 1.2.3\n"))]),
+        [
+            "recipes/packages/crun.toml:1:13: not TOML: invalid basic string, expected `\"` [here]",
+            "recipes/packages/crun.toml:2:14: not TOML: invalid float [here]",
+        ]
+    );
+}
+
+#[test]
+fn references_lead_somewhere() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "root = \"bookworm\"",
+        "root = \"bokworm\"",
+        &["recipes/packages/crun.toml:7:8: no suite `bokworm` in the project [no such suite] \
+         (did you mean `bookworm`?)"],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "[\"wasmtime-c-api\"]",
+        "[\"wasmedge\"]",
+        &["recipes/packages/crun.toml:9:11: no package `wasmedge` in the project [no such package] \
+         (write `recipes/packages/wasmedge.toml`)"],
+    );
+    fails(
+        NODE_FILE,
+        NODE,
+        "[\"busybox\"]",
+        "[\"busibox\"]",
+        &[
+            "recipes/images/node.toml:9:12: no image `busibox` in the project [no such image] (did you mean `busybox`?)",
+        ],
+    );
+    fails(
+        NODE_FILE,
+        NODE,
+        "[\"crun-wasmtime\"]",
+        "[\"crun-wasmtime\", \"crun-wasmtime\"]",
+        &["recipes/images/node.toml:12:30: `crun-wasmtime` is there twice [the second one]"],
+    );
+    fails(
+        RUNTIME_FILE,
+        RUNTIME,
+        "\"busybox\"",
+        "\"alpine\"",
+        &["recipes/runtimes/crun-wasmtime.toml:10:39: no image `alpine` in the project [no such image] \
+         (write `recipes/images/alpine.toml`)"],
+    );
+}
+
+#[test]
+fn a_broken_recipe_is_no_unknown_reference() {
+    let found = problems(&[("recipes/packages/wasmtime-c-api.toml", Some("name = \"wasmtime-c-api\"\n"))]);
+    assert_eq!(
+        found,
+        [
+            "recipes/packages/wasmtime-c-api.toml:1:1: key `version` is missing [`version` belongs here]",
+            "recipes/packages/wasmtime-c-api.toml:1:1: key `license` is missing [`license` belongs here]",
+            "recipes/packages/wasmtime-c-api.toml:1:1: key `build` is missing [`build` belongs here]",
+        ]
+    );
+}
+
+#[test]
+fn files_exist_and_stay_inside() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "0001-fit.patch",
+        "0001-fitt.patch",
+        &["recipes/packages/crun.toml:10:12: no file `patches/crun/0001-fitt.patch` [no such file] \
+         (did you mean `0001-fit.patch`?)"],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "0001-fit.patch",
+        "../0001-fit.patch",
+        &["recipes/packages/crun.toml:10:12: `../0001-fit.patch` leads out of `patches/crun` [leads out]"],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "0001-fit.patch",
+        "/etc/passwd",
+        &["recipes/packages/crun.toml:10:12: `/etc/passwd` leads out of `patches/crun` [leads out]"],
+    );
+    fails(
+        SUITE_FILE,
+        SUITE,
+        "archive.asc",
+        "archiv.asc",
+        &["recipes/suites/bookworm.toml:4:9: no file `recipes/suites/archiv.asc` [no such file] \
+         (did you mean `archive.asc`?)"],
+    );
+    fails(
+        SUITE_FILE,
+        SUITE,
+        "20261120T000000Z",
+        "2026-11-20",
+        &["recipes/suites/bookworm.toml:2:12: `2026-11-20` is no moment like `20261120T000000Z` [not valid]"],
+    );
+}
+
+#[test]
+fn names_are_the_files() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "name = \"crun\"",
+        "name = \"runc\"",
+        &[
+            "recipes/packages/crun.toml:1:8: the recipe is named `runc`, its file `crun` [not the file's name] \
+         (set `name = \"crun\"`, or rename the file to `runc.toml`)",
+        ],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "name = \"crun\"",
+        "name = \"../crun\"",
+        &[
+            "recipes/packages/crun.toml:1:8: `../crun` is not a file name (empty, `.`, `..`, or holds `/` or NUL) \
+         [not valid]",
+        ],
+    );
+    assert_eq!(
+        problems(&[("recipes/images/Big.toml", Some("name = \"Big\"\ntag = \"1\"\n"))]),
+        ["recipes/images/Big.toml:1:8: `Big` can't be a recipe's name [not valid] \
+         (use lower-case letters, digits, `.`, `_` and `-`; start with a letter or digit)",]
+    );
+}
+
+#[test]
+fn variables_are_known() {
+    fails(
+        NODE_FILE,
+        NODE,
+        "{crun}",
+        "{crum}",
+        &[
+            "recipes/images/node.toml:2:7: nothing is called `{crum}` here [in this string] (did you mean `{crun}`?)",
+        ],
+    );
+    fails(
+        "recipes/packages/wasmtime-c-api.toml",
+        WASMTIME,
+        "{version}-{arch}",
+        "{verison}",
+        &["recipes/packages/wasmtime-c-api.toml:12:20: nothing is called `{verison}` here [in this string] \
+         (did you mean `{version}`?)"],
+    );
+    fails(
+        "recipes/packages/wasmtime-c-api.toml",
+        WASMTIME,
+        "{version}-{arch}",
+        "{os}",
+        &["recipes/packages/wasmtime-c-api.toml:12:20: nothing is called `{os}` here [in this string] \
+         (known here: `{version}`, `{arch}`, `{machine}`, `{triplet}`)"],
+    );
+}
+
+#[test]
+fn circles_are_printed() {
+    let text = WASMTIME.trim_start().replacen(
+        "root = \"bookworm\"\n",
+        "root = \"bookworm\"\ninputs = [\"crun\"]\n",
+        1,
+    );
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&text))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:11: these recipes need each other: crun → wasmtime-c-api → crun \
+         [closes the circle] (take one of these references out)",
+        ]
+    );
+}
+
+#[test]
+fn one_default_and_one_handler() {
+    let second = "name = \"other\"\ntag = \"1\"\ndefault = true\n";
+    assert_eq!(
+        problems(&[("recipes/images/other.toml", Some(second))]),
+        ["recipes/images/other.toml:3:11: image `node` is the default one already [the second default] \
+         (leave `default = true` in one image only)",]
+    );
+    let second = "name = \"other\"\nhandler = \"crun-wasmtime\"\ntype = \"io.containerd.runc.v2\"\n";
+    assert_eq!(
+        problems(&[("recipes/runtimes/other.toml", Some(second))]),
+        [
+            "recipes/runtimes/other.toml:2:11: handler `crun-wasmtime` is the one of runtime `crun-wasmtime` already \
+         [taken] (give one of the two another name)",
+        ]
+    );
+}
+
+#[test]
+fn sources_are_given_once_and_patched_only_if_there() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "[build]",
+        "[sources.other]\nurl = \"https://example.org/a\"\n[build]",
+        &["recipes/packages/crun.toml:6:2: both `source` and `sources` are given [the second form] \
+         (move `[source]` to `[sources.NAME]`)"],
+    );
+    fails(
+        NODE_FILE,
+        NODE,
+        "runtimes = [",
+        "runtime = [",
+        &[
+            "recipes/images/node.toml:12:1: unknown key `runtime` [not a key of this table] (did you mean `runtimes`?)",
+        ],
+    );
+}
+
+#[test]
+fn targets_are_found_by_name() {
+    let (_folder, loaded) = project(&[]);
+    let project = loaded.unwrap();
+    let find = |name: &str| project.targets(&[name.to_owned()]).map(|ids| ids[0].to_string());
+    assert_eq!(find("crun").unwrap(), "packages/crun");
+    assert_eq!(find("images/node").unwrap(), "images/node");
+    let error = find("curn").unwrap_err();
+    assert_eq!(error.to_string(), "no recipe `curn` in the project");
+    assert_eq!(error.help().unwrap().to_string(), "did you mean `crun`?");
+    assert_eq!(error.blame(), Blame::Usage);
+}
+
+#[test]
+fn a_folder_without_recipes_is_no_project() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = load(folder.path()).unwrap_err();
+    assert_eq!(error.to_string(), format!("no `recipes` folder in `{}`", folder.path().display()));
+}
