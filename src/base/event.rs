@@ -3,18 +3,50 @@
 /// Something a person or a log may want to know. `id` ties the events of one activity together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// An activity starts. `total` is in bytes where the activity moves bytes.
-    Started { id: u64, kind: Activity, name: String, total: Option<u64> },
+    /// An activity starts.
+    Started {
+        /// The activity.
+        id: u64,
+        /// What it is.
+        kind: Activity,
+        /// What it is about.
+        name: String,
+        /// Bytes to move, where it moves bytes and they are known.
+        total: Option<u64>,
+    },
     /// An activity has moved so many bytes in all.
-    Progress { id: u64, done: u64 },
+    Progress {
+        /// The activity.
+        id: u64,
+        /// Bytes so far.
+        done: u64,
+    },
     /// A running build step printed a line (shown with `-v`, kept for the failure's tail).
-    Output { id: u64, line: String },
-    /// An activity ended. `detail` is for people (`"12.3 MB from mirror"`).
-    Finished { id: u64, outcome: Outcome, detail: String },
+    Output {
+        /// The activity.
+        id: u64,
+        /// The line without its end.
+        line: String,
+    },
+    /// An activity ended.
+    Finished {
+        /// The activity.
+        id: u64,
+        /// How it ended.
+        outcome: Outcome,
+        /// For people: `12.3 MB from a mirror`.
+        detail: String,
+    },
     /// Something a person should know that is no failure.
-    Warning { message: String },
+    Warning {
+        /// A sentence.
+        message: String,
+    },
     /// Told with `-v` only: which mirror was tried, why a step is built.
-    Note { message: String },
+    Note {
+        /// A sentence.
+        message: String,
+    },
 }
 
 /// What an activity is.

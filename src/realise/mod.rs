@@ -1,1 +1,3 @@
-//! (to be written)
+//! Turns a plan into artifacts: the only scheduler.
+
+mod schedule;
