@@ -98,6 +98,17 @@ impl GuestPath {
         &self.0[1..]
     }
 
+    /// The root, `/`.
+    pub fn root() -> Self {
+        Self("/".into())
+    }
+
+    /// Goes down by one component.
+    pub fn join(&self, name: &Name) -> Self {
+        let parent = if self.relative().is_empty() { "" } else { self.as_str() };
+        Self([parent, "/", name.as_str()].concat().into())
+    }
+
     /// Goes through the components below `/`.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.relative().split('/').filter(|part| !part.is_empty())

@@ -1,0 +1,448 @@
+//! Directories as trees: what a step left, what stands beside a recipe, what an overlay changed.
+//!
+//! The walk goes by open directories and never follows a link, so nothing outside is read even if
+//! somebody changes the tree meanwhile. All cores share it: directories and large files are the tasks.
+//!
+//! [`Store::ingest`] copies: the directory stays as it is, and whoever has a file of it open for writing
+//! can't change the store. [`Store::absorb`] takes the files themselves, by rename, which writes nothing:
+//! for a scratch directory whose processes are gone. A file that has a second name, another owner or
+//! attributes that a blob must not have is copied there too.
+//!
+//! An overlay's upper directory holds only what changed: new entries, directories that are merged with the
+//! base's of the same name unless `user.overlay.opaque` is `y`, and whiteouts, which are character devices
+//! 0/0, or empty files with `user.overlay.whiteout` in a directory whose `user.overlay.opaque` is `x`
+//! (kernel: Documentation/filesystems/overlayfs.rst).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use sha2::Digest as _;
+
+use super::blob::{Form, rename_into};
+use super::encode::MAX_DEPTH;
+use super::error::At;
+use super::scratch::list;
+use super::tree::{Dir, Meta, Node, Tree};
+use super::{Error, OWNER_ATTRIBUTE, Store, USED_NOW, open_dir};
+use crate::base::{Digest, Name, Sha256};
+
+/// A file of this size is a task of its own.
+const LARGE: u64 = 1 << 20;
+
+/// Who owns what is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// Everything is root's, whoever made it.
+    AllRoot,
+    /// What the sandbox recorded in [`OWNER_ATTRIBUTE`], else root. The directory is a scratch of
+    /// nodeimg's, so modes that keep its owner from reading are loosened.
+    Recorded,
+}
+
+/// What may be done with the directory that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// Read it.
+    Copy,
+    /// Take it to pieces.
+    Move,
+}
+
+impl Store {
+    /// Takes in a directory. Its files are copied; it is left as it was, and modes that an ordinary user
+    /// can't read are an error unless the owners are [`Owners::Recorded`].
+    pub fn ingest(&self, dir: &Path, owners: Owners) -> Result<Tree, Error> {
+        Walk::new(self, owners, Take::Copy, false).run(dir, None)
+    }
+
+    /// Takes in a directory that nobody else uses any more. Its files are moved into the store: what is left
+    /// is good for removal only.
+    pub fn absorb(&self, dir: &Path, owners: Owners) -> Result<Tree, Error> {
+        Walk::new(self, owners, Take::Move, false).run(dir, None)
+    }
+
+    /// Takes in the upper directory of an overlay that is no longer mounted, and gives the base with those
+    /// changes. Its files are moved into the store.
+    pub fn ingest_overlay(&self, base: &Tree, upper: &Path, owners: Owners) -> Result<Tree, Error> {
+        Walk::new(self, owners, Take::Move, true).run(upper, Some(base))
+    }
+}
+
+struct Walk<'a> {
+    store: &'a Store,
+    owners: Owners,
+    take: Take,
+    overlay: bool,
+    user: u32,
+    queue: Mutex<Queue<'a>>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct Queue<'a> {
+    tasks: Vec<Task<'a>>,
+    /// Tasks that a thread works on.
+    running: usize,
+    /// Every directory met, parents before children.
+    found: Vec<Found>,
+    failed: Option<Error>,
+}
+
+struct Found {
+    parent: usize,
+    name: Option<Name>,
+    dir: Dir,
+}
+
+enum Task<'a> {
+    File { parent: Arc<OwnedFd>, name: Name, id: usize, path: PathBuf },
+    Dir { parent: Arc<OwnedFd>, name: Name, id: usize, path: PathBuf, depth: usize, base: Option<&'a Dir> },
+}
+
+impl<'a> Walk<'a> {
+    fn new(store: &'a Store, owners: Owners, take: Take, overlay: bool) -> Self {
+        let user = rustix::process::geteuid().as_raw();
+        Self { store, owners, take, overlay, user, queue: Mutex::default(), ready: Condvar::new() }
+    }
+
+    fn run(self, dir: &Path, base: Option<&'a Dir>) -> Result<Tree, Error> {
+        let opened = self.open_dir(rustix::fs::CWD, dir, dir)?;
+        self.lock().found.push(Found { parent: 0, name: None, dir: Dir::default() });
+        self.dir(opened, 0, dir, 0, base)?;
+        std::thread::scope(|scope| {
+            for _ in 1..super::place::threads() {
+                scope.spawn(|| self.work());
+            }
+            self.work();
+        });
+        let queue = self.queue.into_inner().expect("no thread panics with it");
+        if let Some(error) = queue.failed {
+            return Err(error);
+        }
+        let mut found = queue.found;
+        while let Some(last) = found.pop() {
+            let (Some(name), Some(parent)) = (last.name, found.get_mut(last.parent)) else {
+                return Ok(last.dir);
+            };
+            parent.dir.entries.insert(name, Node::Dir(last.dir));
+        }
+        unreachable!("the root is the first directory found")
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue<'a>> {
+        self.queue.lock().expect("no thread panics with it")
+    }
+
+    /// Whether modes may be changed to read what is below.
+    fn is_ours(&self) -> bool {
+        self.take == Take::Move || self.owners == Owners::Recorded
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        loop {
+            if queue.failed.is_some() {
+                return;
+            }
+            // The newest first: deep before wide keeps few directories open.
+            if let Some(task) = queue.tasks.pop() {
+                queue.running += 1;
+                drop(queue);
+                let result = self.perform(task);
+                queue = self.lock();
+                queue.running -= 1;
+                if let Err(error) = result {
+                    queue.failed.get_or_insert(error);
+                }
+                self.ready.notify_all();
+            } else if queue.running == 0 {
+                return;
+            } else {
+                queue = self.ready.wait(queue).expect("no thread panics with it");
+            }
+        }
+    }
+
+    fn perform(&self, task: Task<'a>) -> Result<(), Error> {
+        match task {
+            Task::Dir { parent, name, id, path, depth, base } => {
+                let opened = self.open_dir(&parent, name.as_str(), &path)?;
+                drop(parent);
+                self.dir(opened, id, &path, depth, base)
+            }
+            Task::File { parent, name, id, path } => {
+                let node = self.file(&parent, &name, &path)?;
+                self.lock().found[id].dir.entries.insert(name, node);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens a directory, and gives the mode that it had before it was made readable.
+    fn open_dir(
+        &self,
+        parent: impl AsFd,
+        name: impl rustix::path::Arg + Copy,
+        path: &Path,
+    ) -> Result<(OwnedFd, Stat), Error> {
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).at("read", path)?;
+        let closed = stat.st_mode & 0o700 != 0o700 && FileType::from_raw_mode(stat.st_mode).is_dir();
+        if closed && self.is_ours() {
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o700);
+            rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).at("open", path)?;
+        }
+        Ok((open_dir(parent, name).at("open", path)?, stat))
+    }
+
+    fn dir(
+        &self,
+        (fd, stat): (OwnedFd, Stat),
+        id: usize,
+        path: &Path,
+        depth: usize,
+        base: Option<&'a Dir>,
+    ) -> Result<(), Error> {
+        if depth > MAX_DEPTH {
+            return Err(Error::TooDeep { path: path.to_owned(), limit: MAX_DEPTH });
+        }
+        let meta = self.meta(&fd, &stat, path)?;
+        if self.overlay {
+            refuse_feature(&fd, c"user.overlay.redirect", path)?;
+        }
+        let opaque = if self.overlay { attribute(&fd, c"user.overlay.opaque", path)? } else { None };
+        let base = base.filter(|_| opaque.as_deref() != Some(b"y"));
+        let mut dir = Dir { meta, entries: BTreeMap::new() };
+        let mut hidden = BTreeSet::new();
+        let mut later = Vec::new();
+        let fd = Arc::new(fd);
+        for (raw, _) in list(&*fd).at("read", path)? {
+            let full = path.join(raw.to_string_lossy().as_ref());
+            let name = raw
+                .to_str()
+                .ok()
+                .and_then(|text| Name::new(text).ok())
+                .ok_or_else(|| Error::NotUtf8 { what: "file name", path: full.clone() })?;
+            let stat =
+                rustix::fs::statat(&*fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).at("read", &full)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile if self.overlay && stat.st_size == 0 && opaque.is_some() => {
+                    let file = self.open_file(&fd, &name, &full)?;
+                    if attribute(&file, c"user.overlay.whiteout", &full)?.is_some() {
+                        hidden.insert(name);
+                    } else {
+                        dir.entries.insert(name.clone(), self.file(&fd, &name, &full)?);
+                    }
+                }
+                FileType::RegularFile if stat.st_size as u64 >= LARGE => {
+                    later.push(Task::File { parent: Arc::clone(&fd), name, id, path: full });
+                }
+                FileType::RegularFile => {
+                    let node = self.file(&fd, &name, &full)?;
+                    dir.entries.insert(name, node);
+                }
+                FileType::Symlink => {
+                    let target = rustix::fs::readlinkat(&*fd, name.as_str(), Vec::new()).at("read", &full)?;
+                    let target = target
+                        .into_string()
+                        .map_err(|_| Error::NotUtf8 { what: "target of link", path: full })?;
+                    dir.entries.insert(name, Node::Symlink { target: target.into() });
+                }
+                FileType::Directory => {
+                    let base = base.and_then(|base| match base.entries.get(&name) {
+                        Some(Node::Dir(below)) => Some(below),
+                        _ => None,
+                    });
+                    hidden.insert(name.clone());
+                    later.push(Task::Dir {
+                        parent: Arc::clone(&fd),
+                        name,
+                        id,
+                        path: full,
+                        depth: depth + 1,
+                        base,
+                    });
+                }
+                FileType::CharacterDevice if self.overlay && stat.st_rdev == 0 => {
+                    hidden.insert(name);
+                }
+                kind => return Err(Error::Unsupported { path: full, kind: named(kind) }),
+            }
+        }
+        let mut queue = self.lock();
+        for task in later {
+            let task = match task {
+                Task::Dir { parent, name, id, path, depth, base } => {
+                    let child = queue.found.len();
+                    queue.found.push(Found { parent: id, name: Some(name.clone()), dir: Dir::default() });
+                    Task::Dir { parent, name, id: child, path, depth, base }
+                }
+                Task::File { ref name, .. } => {
+                    hidden.insert(name.clone());
+                    task
+                }
+            };
+            queue.tasks.push(task);
+        }
+        if let Some(base) = base {
+            for (name, node) in &base.entries {
+                if !hidden.contains(name) {
+                    dir.entries.entry(name.clone()).or_insert_with(|| node.clone());
+                }
+            }
+        }
+        queue.found[id].dir = dir;
+        self.ready.notify_all();
+        Ok(())
+    }
+
+    fn open_file(&self, parent: &OwnedFd, name: &Name, path: &Path) -> Result<File, Error> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(parent, name.as_str(), flags, Mode::empty());
+        let file = match open() {
+            Err(Errno::ACCESS) if self.is_ours() => {
+                let stat =
+                    rustix::fs::statat(parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).at("read", path)?;
+                let set = |mode: u32| {
+                    rustix::fs::chmodat(parent, name.as_str(), Mode::from_raw_mode(mode), AtFlags::empty())
+                };
+                set(stat.st_mode & 0o7777 | 0o400).at("open", path)?;
+                let file = open();
+                set(stat.st_mode & 0o7777).at("open", path)?;
+                file
+            }
+            other => other,
+        };
+        Ok(file.at("open", path)?.into())
+    }
+
+    /// Stores one regular file.
+    fn file(&self, parent: &OwnedFd, name: &Name, path: &Path) -> Result<Node, Error> {
+        let mut file = self.open_file(parent, name, path)?;
+        let stat = rustix::fs::fstat(&file).at("read", path)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !kind.is_file() {
+            return Err(Error::Unsupported { path: path.to_owned(), kind: named(kind) });
+        }
+        let meta = self.meta(&file, &stat, path)?;
+        if self.overlay {
+            refuse_feature(&file, c"user.overlay.metacopy", path)?;
+        }
+        let form = if meta.mode == 0o755 { Form::Executable } else { Form::Plain };
+        let large = stat.st_size as u64 >= LARGE;
+        if large || self.take == Take::Move {
+            // Most of what a step leaves is known: look before writing.
+            let digest = hash(&mut file).at("read", path)?;
+            if self.store.has_blob(&digest) {
+                return Ok(Node::File { digest, meta });
+            }
+            if self.take == Take::Move && self.can_move(&file, &stat, &digest)? {
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(form.mode())).at("write", path)?;
+                rustix::fs::futimens(&file, &USED_NOW).at("write", path)?;
+                match rename_into(parent, name.as_str(), &self.store.blob_path(&digest.hash, form)) {
+                    Ok(()) => return Ok(Node::File { digest, meta }),
+                    Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::CrossesDevices => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            std::io::Seek::rewind(&mut file).at("read", path)?;
+        }
+        let mut writer = self.store.blob_writer()?;
+        if form == Form::Executable {
+            writer = writer.executable();
+        }
+        std::io::copy(&mut file, &mut writer).at("read", path)?;
+        Ok(Node::File { digest: writer.finish()?, meta })
+    }
+
+    /// Whether a file can become a blob as it is. Attributes of users are taken off it.
+    fn can_move(&self, file: &File, stat: &Stat, digest: &Digest) -> Result<bool, Error> {
+        if stat.st_nlink != 1 || stat.st_uid != self.user || stat.st_size as u64 != digest.size {
+            return Ok(false);
+        }
+        let mut names = vec![0; 4 << 10];
+        let length = match rustix::fs::flistxattr(file, &mut names) {
+            Ok(length) => length,
+            Err(Errno::OPNOTSUPP) => 0,
+            Err(_) => return Ok(false),
+        };
+        for name in names[..length].split_inclusive(|byte| *byte == 0) {
+            let Ok(name) = CStr::from_bytes_with_nul(name) else { return Ok(false) };
+            let bytes = name.to_bytes();
+            if bytes == b"security.selinux" {
+                continue;
+            }
+            if !bytes.starts_with(b"user.") || rustix::fs::fremovexattr(file, name).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn meta(&self, file: impl AsFd, stat: &Stat, path: &Path) -> Result<Meta, Error> {
+        let mut meta = Meta::root(stat.st_mode & 0o7777);
+        if self.owners == Owners::Recorded
+            && let Some(value) = attribute(file, OWNER_ATTRIBUTE, path)?
+        {
+            let text = String::from_utf8_lossy(&value);
+            (meta.uid, meta.gid) = text
+                .split_once(':')
+                .and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)))
+                .ok_or_else(|| Error::BadOwner { path: path.to_owned(), text: text.clone().into_owned() })?;
+        }
+        Ok(meta)
+    }
+}
+
+/// Refuses what only a mounted overlay could make sense of.
+fn refuse_feature(file: impl AsFd, name: &'static CStr, path: &Path) -> Result<(), Error> {
+    match attribute(file, name, path)? {
+        Some(_) => Err(Error::OverlayFeature {
+            path: path.to_owned(),
+            attribute: name.to_str().unwrap_or("user.overlay"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Reads a short extended attribute.
+fn attribute(file: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let mut value = [0; 64];
+    match rustix::fs::fgetxattr(file, name, &mut value) {
+        Ok(length) => Ok(Some(value[..length].to_vec())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(Errno::RANGE) => Ok(Some(value.to_vec())),
+        Err(error) => Err(Error::from_io("read", path, error.into())),
+    }
+}
+
+fn hash(file: &mut File) -> std::io::Result<Digest> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = [0; 64 << 10];
+    let mut size = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(Digest { hash: Sha256(hasher.finalize().into()), size });
+        }
+        hasher.update(&buffer[..count]);
+        size += count as u64;
+    }
+}
+
+fn named(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice => "a character device",
+        FileType::BlockDevice => "a block device",
+        FileType::Directory => "a directory that was a file a moment ago",
+        _ => "of an unknown kind",
+    }
+}
