@@ -27,7 +27,7 @@ impl Package {
         if name == "version" { Some(self.version.clone()) } else { of_arch(name, arch) }
     }
 
-    /// Replaces each `{name}` in environment variables and Debian packages. Sources are left alone (the fetchers
+    /// Replaces each `{name}` in environment variables. Sources are left alone (the fetchers
     /// replace in them), and so are scripts.
     pub fn expand(&self, arch: Arch) -> Package {
         let mut package = self.clone();
@@ -40,10 +40,8 @@ impl Package {
     /// Goes through the strings that are replaced in.
     pub(super) fn places(&mut self) -> Vec<Place<'_>> {
         let mut places = Vec::new();
-        texts(&mut places, &["build", "packages"], &mut self.build.packages);
         map(&mut places, &["build", "env"], &mut self.build.env);
         if let Some(test) = &mut self.test {
-            texts(&mut places, &["test", "packages"], &mut test.packages);
             map(&mut places, &["test", "env"], &mut test.env);
         }
         places
@@ -66,7 +64,6 @@ impl Image {
         let mut places = vec![(vec!["tag".into()], &mut self.tag)];
         places.extend(self.reference.as_mut().map(|text| (vec!["reference".into()], text)));
         if let Some(system) = &mut self.system {
-            texts(&mut places, &["system", "packages"], &mut system.packages);
             map(&mut places, &["system", "env"], &mut system.env);
         }
         texts(&mut places, &["config", "entrypoint"], &mut self.config.entrypoint);

@@ -196,6 +196,11 @@ impl Project {
         suites.chain(packages).chain(runtimes).chain(images)
     }
 
+    /// Tells whether a recipe exists.
+    pub fn has(&self, id: &Id) -> bool {
+        self.documents.contains_key(id)
+    }
+
     /// The image that is built when no target is given.
     pub fn default_image(&self) -> Option<&Image> {
         self.images.values().find(|image| image.default)

@@ -1,0 +1,125 @@
+//! What a project's recipes ask for now, in the words of their lock files.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::file::{Platform, RootName, SuiteRequest};
+use super::{Error, Request};
+use crate::base::{Arch, Name};
+use crate::recipe::{Id, Package, PackageSource, Project, Role};
+
+/// The algorithm that assembles images today.
+pub const ASSEMBLY: u32 = 1;
+
+/// What one recipe asks for.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) suite: Option<SuiteRequest>,
+    pub(super) sources: BTreeMap<Name, BTreeMap<Platform, Asked>>,
+    pub(super) roots: BTreeMap<RootName, RootWanted>,
+    pub(super) image: bool,
+}
+
+/// A source's request.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// The recipe's version, where the request holds it.
+    pub(super) version: Option<String>,
+    pub(super) request: Request,
+}
+
+/// A root's packages, before its suite's pin is known.
+#[derive(Debug, Clone)]
+pub(super) struct RootWanted {
+    pub(super) suite: Name,
+    pub(super) snapshot: String,
+    pub(super) packages: Vec<String>,
+}
+
+/// Reads a recipe's requests out of it.
+pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
+    let mut wanted = Wanted::default();
+    let root = |suite: &Name, packages: &[&[String]]| RootWanted {
+        suite: suite.clone(),
+        snapshot: project.suites[suite].snapshot.to_string(),
+        packages: packages.concat().into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+    };
+    match id.role {
+        Role::Suite => {
+            let suite = &project.suites[&id.name];
+            wanted.suite = Some(SuiteRequest {
+                snapshot: suite.snapshot.to_string(),
+                components: suite.components.clone(),
+                pockets: suite.pockets.iter().map(|p| format!("{} {}", p.archive, p.suite)).collect(),
+                keys: suite.keys.clone(),
+            });
+        }
+        Role::Package => {
+            let package = &project.packages[&id.name];
+            for (name, source) in package.sources() {
+                wanted.sources.insert(name.clone(), requests(package, source, &package.version)?);
+            }
+            let build = &package.build;
+            wanted.roots.insert(RootName::Build, root(&build.root, &[&build.packages]));
+            if let Some(test) = package.test.as_ref().filter(|test| !test.packages.is_empty()) {
+                wanted.roots.insert(RootName::Test, root(&build.root, &[&build.packages, &test.packages]));
+            }
+        }
+        Role::Runtime => {}
+        Role::Image => {
+            wanted.image = true;
+            if let Some(system) = &project.images[&id.name].system {
+                wanted.roots.insert(RootName::System, root(&system.suite, &[&system.packages]));
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// Asks a source for its request on each platform; one for all where they are alike.
+pub(super) fn requests(
+    package: &Package,
+    source: &PackageSource,
+    version: &str,
+) -> Result<BTreeMap<Platform, Asked>, Error> {
+    let mut by_arch = Vec::new();
+    for arch in Arch::ALL {
+        let used = Cell::new(false);
+        let value = |name: &str| {
+            if name == "version" {
+                used.set(true);
+                return Some(version.to_owned());
+            }
+            package.variable(name, arch)
+        };
+        let request = request(source, &value, arch)?;
+        by_arch.push((arch, Asked { version: used.get().then(|| version.to_owned()), request }));
+    }
+    let alike = by_arch.iter().all(|(_, asked)| asked.request == by_arch[0].1.request);
+    if alike {
+        return Ok(BTreeMap::from([(Platform::All, by_arch.swap_remove(0).1)]));
+    }
+    Ok(by_arch.into_iter().map(|(arch, asked)| (arch.into(), asked)).collect())
+}
+
+fn request(
+    source: &PackageSource,
+    value: &dyn Fn(&str) -> Option<String>,
+    _: Arch,
+) -> Result<Request, Error> {
+    fn replace(entry: &toml::Value, value: &dyn Fn(&str) -> Option<String>) -> toml::Value {
+        match entry {
+            toml::Value::String(text) => {
+                crate::recipe::substitute(text, value).unwrap_or_else(|_| text.clone()).into()
+            }
+            toml::Value::Array(items) => {
+                toml::Value::Array(items.iter().map(|item| replace(item, value)).collect())
+            }
+            toml::Value::Table(table) => toml::Value::Table(
+                table.iter().map(|(key, item)| (key.clone(), replace(item, value))).collect(),
+            ),
+            other => other.clone(),
+        }
+    }
+    Ok(source.fetch.iter().map(|(key, item)| (key.clone(), replace(item, value))).collect())
+}
