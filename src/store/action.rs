@@ -38,14 +38,7 @@ impl Store {
     /// Looks up what an action gave.
     pub fn action_result(&self, action: &Digest) -> Result<Option<ActionResult>, Error> {
         let Some(payload) = self.read_record(Table::Actions, &action.hash)? else { return Ok(None) };
-        let result = proto::ActionResult::decode(payload.as_slice()).ok().and_then(|message| {
-            let [output] = message.output_directories.as_slice() else { return None };
-            let log = match &message.stdout_digest {
-                Some(digest) => Some(digest.name()?),
-                None => None,
-            };
-            Some(ActionResult { tree: output.root_directory_digest.as_ref()?.name()?, log })
-        });
+        let result = decode_result(&payload);
         if result.is_none() {
             let _ = fs_err::remove_file(self.object(Table::Actions.folder(), &action.hash));
         }
@@ -76,7 +69,7 @@ impl Store {
     /// Looks up the artifact that a key stands for. Whether it is still there is another question.
     pub fn memo(&self, key: &Sha256) -> Result<Option<Digest>, Error> {
         let Some(payload) = self.read_record(Table::Memo, key)? else { return Ok(None) };
-        Ok(proto::Digest::decode(payload.as_slice()).ok().and_then(|digest| digest.name()))
+        Ok(decode_memo(&payload))
     }
 
     /// Notes which artifact a key stands for. Cheap: it survives a kill at once, and a power cut after the
@@ -127,6 +120,35 @@ impl Store {
     }
 }
 
+fn decode_result(payload: &[u8]) -> Option<ActionResult> {
+    let message = proto::ActionResult::decode(payload).ok()?;
+    let [output] = message.output_directories.as_slice() else { return None };
+    let log = match &message.stdout_digest {
+        Some(digest) => Some(digest.name()?),
+        None => None,
+    };
+    Some(ActionResult { tree: output.root_directory_digest.as_ref()?.name()?, log })
+}
+
+fn decode_memo(payload: &[u8]) -> Option<Digest> {
+    proto::Digest::decode(payload).ok()?.name()
+}
+
+/// Reads the file of an action result; `boot` is the current boot.
+pub(super) fn parse_result(bytes: &[u8], boot: Option<&str>) -> Option<ActionResult> {
+    decode_result(payload(bytes, boot)?)
+}
+
+/// Reads the file of a memo; `boot` is the current boot.
+pub(super) fn parse_memo(bytes: &[u8], boot: Option<&str>) -> Option<Digest> {
+    decode_memo(payload(bytes, boot)?)
+}
+
+/// Tells whether the file of a record is whole, whichever boot it counts in.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    split(bytes).is_some()
+}
+
 fn record(boot: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("nodeimg-record 1 {boot} {}\n", Sha256::of(payload)).into_bytes();
     bytes.extend_from_slice(payload);
@@ -135,9 +157,14 @@ fn record(boot: &str, payload: &[u8]) -> Vec<u8> {
 
 /// The payload of a record that is whole and counts now.
 fn payload<'a>(bytes: &'a [u8], now: Option<&str>) -> Option<&'a [u8]> {
+    let (boot, payload) = split(bytes)?;
+    (boot == "-" || Some(boot) == now).then_some(payload)
+}
+
+/// The boot and the payload of a record whose checksum is right.
+fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let line = bytes.iter().position(|byte| *byte == b'\n')?;
     let (head, payload) = (str::from_utf8(&bytes[..line]).ok()?, &bytes[line + 1..]);
     let (boot, hash) = head.strip_prefix("nodeimg-record 1 ")?.split_once(' ')?;
-    let counts = boot == "-" || Some(boot) == now;
-    (counts && hash == Sha256::of(payload).to_string()).then_some(payload)
+    (hash == Sha256::of(payload).to_string()).then_some((boot, payload))
 }

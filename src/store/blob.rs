@@ -306,3 +306,18 @@ pub(super) fn rename_into(dir: impl AsFd, from: impl Arg + Copy, to: &Path) -> R
         other => other.at("write", to),
     }
 }
+
+/// Hashes a file to its end.
+pub(super) fn hash(file: &mut File) -> io::Result<Digest> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = [0; 64 << 10];
+    let mut size = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(Digest { hash: Sha256(hasher.finalize().into()), size });
+        }
+        hasher.update(&buffer[..count]);
+        size += count as u64;
+    }
+}

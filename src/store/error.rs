@@ -48,6 +48,11 @@ pub enum Error {
     #[diagnostic(help("set `NODEIMG_STORE` to a directory on ext4, xfs or btrfs"))]
     NoAttributes { path: PathBuf, source: io::Error },
 
+    /// A file below `roots/` makes no sense, so nobody knows what must be kept.
+    #[error("`{path}` does not say what to keep")]
+    #[diagnostic(help("remove the file, then build the project again so that its images are kept"))]
+    BadRoot { path: PathBuf },
+
     /// The object is not in the store.
     #[error("`{digest}` is not in the store")]
     #[diagnostic(help("run the command again: what is missing will be fetched or built again"))]

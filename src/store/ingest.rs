@@ -16,22 +16,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use sha2::Digest as _;
 
-use super::blob::{Form, rename_into};
+use super::blob::{Form, hash, rename_into};
 use super::encode::MAX_DEPTH;
 use super::error::At;
 use super::scratch::list;
 use super::tree::{Dir, Meta, Node, Tree};
 use super::{Error, OWNER_ATTRIBUTE, Store, USED_NOW, open_dir};
-use crate::base::{Digest, Name, Sha256};
+use crate::base::{Digest, Name};
 
 /// A file of this size is a task of its own.
 const LARGE: u64 = 1 << 20;
@@ -419,20 +417,6 @@ fn attribute(file: impl AsFd, name: impl rustix::path::Arg, path: &Path) -> Resu
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(Errno::RANGE) => Ok(Some(value.to_vec())),
         Err(error) => Err(Error::from_io("read", path, error.into())),
-    }
-}
-
-fn hash(file: &mut File) -> std::io::Result<Digest> {
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = [0; 64 << 10];
-    let mut size = 0;
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(Digest { hash: Sha256(hasher.finalize().into()), size });
-        }
-        hasher.update(&buffer[..count]);
-        size += count as u64;
     }
 }
 

@@ -76,6 +76,17 @@ impl Store {
     }
 }
 
+/// Removes the lock files that killed processes left.
+pub(super) fn sweep(folder: &Path) -> Result<(), Error> {
+    for entry in fs_err::read_dir(folder).at("read", folder)? {
+        let path = entry.at("read", folder)?.path();
+        if let Some(file) = try_lock(&path)? {
+            drop(ActionLock { path, _file: file });
+        }
+    }
+    Ok(())
+}
+
 fn try_lock(path: &Path) -> Result<Option<OwnedFd>, Error> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).at("open", path)?;

@@ -53,12 +53,16 @@ mod blob;
 mod checkout;
 pub mod encode;
 mod error;
+mod gc;
 mod ingest;
+mod inventory;
 mod lock;
 mod place;
 pub mod proto;
+mod root;
 mod scratch;
 pub mod tree;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -76,10 +80,14 @@ pub use action::ActionResult;
 pub use blob::{BlobWriter, VerifiedReader};
 pub use checkout::Checkout;
 pub use error::Error;
+pub use gc::{Collect, Collected};
 pub use ingest::Owners;
+pub use inventory::{Count, Kind, Listing};
 pub use lock::ActionLock;
+pub use root::Root;
 pub use scratch::Scratch;
 pub use tree::{Conflict, Dir, Meta, Node, Tree};
+pub use verify::Verified;
 
 /// The layout that this release writes.
 const LAYOUT: u64 = 1;
@@ -94,7 +102,7 @@ pub struct Store {
     /// The store's directory.
     root: OwnedFd,
     /// `STORE/lock`, held shared for as long as the store is open.
-    _users: OwnedFd,
+    users: OwnedFd,
     /// Names the time since the machine was started, if the kernel tells.
     boot: Option<String>,
     /// Where this process writes its temporary files; made when first needed.
@@ -147,7 +155,7 @@ impl Store {
         let store = Store {
             path,
             root,
-            _users: users,
+            users,
             boot: boot.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()),
             work: OnceLock::new(),
             making_work: Mutex::default(),
