@@ -176,7 +176,8 @@ impl<'a> Walk<'a> {
                 self.dir(opened, id, &path, depth, base)
             }
             Task::File { parent, name, id, path } => {
-                let node = self.file(&parent, &name, &path)?;
+                let (file, stat) = self.open_file(&parent, &name, &path)?;
+                let node = self.file(file, &stat, &parent, &name, &path)?;
                 self.lock().found[id].dir.entries.insert(name, node);
                 Ok(())
             }
@@ -230,20 +231,18 @@ impl<'a> Walk<'a> {
             let stat =
                 rustix::fs::statat(&*fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).at("read", &full)?;
             match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile if self.overlay && stat.st_size == 0 && opaque.is_some() => {
-                    let file = self.open_file(&fd, &name, &full)?;
-                    if attribute(&file, c"user.overlay.whiteout", &full)?.is_some() {
-                        hidden.insert(name);
-                    } else {
-                        dir.entries.insert(name.clone(), self.file(&fd, &name, &full)?);
-                    }
-                }
                 FileType::RegularFile if stat.st_size as u64 >= LARGE => {
                     later.push(Task::File { parent: Arc::clone(&fd), name, id, path: full });
                 }
                 FileType::RegularFile => {
-                    let node = self.file(&fd, &name, &full)?;
-                    dir.entries.insert(name, node);
+                    let (file, stat) = self.open_file(&fd, &name, &full)?;
+                    let marked = opaque.is_some() && stat.st_size == 0;
+                    if marked && attribute(&file, "user.overlay.whiteout", &full)?.is_some() {
+                        hidden.insert(name);
+                    } else {
+                        let node = self.file(file, &stat, &fd, &name, &full)?;
+                        dir.entries.insert(name, node);
+                    }
                 }
                 FileType::Symlink => {
                     let target = rustix::fs::readlinkat(&*fd, name.as_str(), Vec::new()).at("read", &full)?;
@@ -300,35 +299,40 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn open_file(&self, parent: &OwnedFd, name: &Name, path: &Path) -> Result<File, Error> {
+    /// Opens a file, and gives what it was before it was made readable.
+    fn open_file(&self, parent: &OwnedFd, name: &Name, path: &Path) -> Result<(File, Stat), Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = || rustix::fs::openat(parent, name.as_str(), flags, Mode::empty());
-        let file = match open() {
+        let name = name.as_str();
+        let (file, stat) = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
             Err(Errno::ACCESS) if self.is_ours() => {
-                let stat =
-                    rustix::fs::statat(parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).at("read", path)?;
-                let set = |mode: u32| {
-                    rustix::fs::chmodat(parent, name.as_str(), Mode::from_raw_mode(mode), AtFlags::empty())
-                };
-                set(stat.st_mode & 0o7777 | 0o400).at("open", path)?;
-                let file = open();
-                set(stat.st_mode & 0o7777).at("open", path)?;
-                file
+                let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).at("read", path)?;
+                let mode = Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o600);
+                rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).at("open", path)?;
+                (rustix::fs::openat(parent, name, flags, Mode::empty()).at("open", path)?, stat)
             }
-            other => other,
+            other => {
+                let file = other.at("open", path)?;
+                let stat = rustix::fs::fstat(&file).at("read", path)?;
+                (file, stat)
+            }
         };
-        Ok(file.at("open", path)?.into())
-    }
-
-    /// Stores one regular file.
-    fn file(&self, parent: &OwnedFd, name: &Name, path: &Path) -> Result<Node, Error> {
-        let mut file = self.open_file(parent, name, path)?;
-        let stat = rustix::fs::fstat(&file).at("read", path)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if !kind.is_file() {
             return Err(Error::Unsupported { path: path.to_owned(), kind: named(kind) });
         }
-        let meta = self.meta(&file, &stat, path)?;
+        Ok((file.into(), stat))
+    }
+
+    /// Stores one regular file.
+    fn file(
+        &self,
+        mut file: File,
+        stat: &Stat,
+        parent: &OwnedFd,
+        name: &Name,
+        path: &Path,
+    ) -> Result<Node, Error> {
+        let meta = self.meta(&file, stat, path)?;
         if self.overlay {
             refuse_feature(&file, c"user.overlay.metacopy", path)?;
         }
@@ -340,7 +344,7 @@ impl<'a> Walk<'a> {
             if self.store.has_blob(&digest) {
                 return Ok(Node::File { digest, meta });
             }
-            if self.take == Take::Move && self.can_move(&file, &stat, &digest)? {
+            if self.take == Take::Move && self.can_move(&file, stat, &digest, path)? {
                 rustix::fs::fchmod(&file, Mode::from_raw_mode(form.mode())).at("write", path)?;
                 rustix::fs::futimens(&file, &USED_NOW).at("write", path)?;
                 match rename_into(parent, name.as_str(), &self.store.blob_path(&digest.hash, form)) {
@@ -360,10 +364,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a file can become a blob as it is. Attributes of users are taken off it.
-    fn can_move(&self, file: &File, stat: &Stat, digest: &Digest) -> Result<bool, Error> {
+    fn can_move(&self, file: &File, stat: &Stat, digest: &Digest, path: &Path) -> Result<bool, Error> {
         if stat.st_nlink != 1 || stat.st_uid != self.user || stat.st_size as u64 != digest.size {
             return Ok(false);
         }
+        // Taking attributes off needs the right to write.
+        rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR).at("write", path)?;
         let mut names = vec![0; 4 << 10];
         let length = match rustix::fs::flistxattr(file, &mut names) {
             Ok(length) => length,
