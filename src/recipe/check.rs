@@ -122,12 +122,9 @@ impl<'a> Walk<'a> {
     fn table(&mut self, schema: &'a Value, table: &DeTable<'_>, span: Range<usize>) {
         let none = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object);
-        let others = schema.get("additionalProperties").or_else(|| {
-            schema
-                .get("patternProperties")
-                .and_then(Value::as_object)
-                .and_then(|patterns| patterns.values().next())
-        });
+        let patterns = schema.get("patternProperties").and_then(Value::as_object);
+        let others =
+            patterns.and_then(|all| all.values().next()).or_else(|| schema.get("additionalProperties"));
         let mut meant = BTreeSet::new();
         for (key, value) in table {
             let name = key.get_ref().as_ref();

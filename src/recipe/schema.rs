@@ -28,12 +28,13 @@ fn of<T: JsonSchema>() -> Value {
     let mut schema: Schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
     let value = schema.as_object_mut().expect("a type's schema is an object");
     let mut value = Value::Object(std::mem::take(value));
-    without_null(&mut value);
+    tidy(&mut value);
     value
 }
 
-/// Takes out `null`, which TOML does not have: an optional key is left out instead.
-fn without_null(schema: &mut Value) {
+/// Takes out `null`, which TOML does not have (an optional key is left out instead), and the line ends that the
+/// source's width put into descriptions.
+fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             if let Some(Value::Array(types)) = object.get_mut("type") {
@@ -54,9 +55,12 @@ fn without_null(schema: &mut Value) {
             if object.get("default") == Some(&Value::Null) {
                 object.remove("default");
             }
-            object.values_mut().for_each(without_null);
+            if let Some(Value::String(text)) = object.get_mut("description") {
+                *text = text.replace("\n\n", "\0").replace('\n', " ").replace('\0', "\n\n");
+            }
+            object.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
     }
 }

@@ -453,3 +453,13 @@ fn a_folder_without_recipes_is_no_project() {
     let error = load(folder.path()).unwrap_err();
     assert_eq!(error.to_string(), format!("no `recipes` folder in `{}`", folder.path().display()));
 }
+
+#[test]
+fn schemas_are_what_they_were() {
+    for role in Role::ALL {
+        let file = format!("{}/src/recipe/schemas/{}.json", env!("CARGO_MANIFEST_DIR"), role.folder());
+        let text = serde_json::to_string_pretty(&schema(role)).unwrap() + "\n";
+        // `SNAPSHOTS=overwrite cargo test` writes them anew.
+        snapbox::assert_data_eq!(text, snapbox::Data::read_from(Path::new(&file), None).raw());
+    }
+}
