@@ -1,4 +1,5 @@
 //! The one integration-test binary.
 
+mod messages;
 mod recipes;
 mod structure;

@@ -23,7 +23,7 @@ pub enum Error {
     #[error("lock `{}` was edited by hand", .0.source.name())]
     Edited(Box<Place>),
     /// A lock file has a version that this program does not know.
-    #[error("lock `{}` is from a newer nodeimg: it has version {}, this one knows {VERSION}", .0.source.name(), .0.reason)]
+    #[error("lock `{}` is from a newer nodeimg\nit has version {}, this one knows {VERSION}", .0.source.name(), .0.reason)]
     Newer(Box<Place>),
     /// A lock file can't be read.
     #[error("can't read the locks")]

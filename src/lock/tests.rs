@@ -449,7 +449,7 @@ fn a_lock_from_a_newer_program_is_refused() {
         assert_eq!(
             damaged(from, to),
             [
-                "lock `lockfiles/packages/crun.toml` is from a newer nodeimg: it has version 2, this one knows 1",
+                "lock `lockfiles/packages/crun.toml` is from a newer nodeimg\nit has version 2, this one knows 1",
                 "use the nodeimg that wrote it, or a newer one",
                 "3:1",
                 "not known",
