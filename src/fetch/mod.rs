@@ -1,1 +1,203 @@
-//! (to be written)
+//! Brings what recipes ask for, and says how it is pinned.
+//!
+//! A [`Source`] is a table of a recipe. With a platform and a version it becomes a [`Request`], which stands
+//! in the lock beside its [`Pin`]. The network speaks in two places: [`Request::resolve`] may discover,
+//! [`Pin::fetch`] must match the pin. Both need a [`Network`]; whoever has none can't speak.
+//!
+//! The family is listed once, in `family!` below: a new kind of source is one file and one line there.
+
+mod crates;
+pub mod debian;
+mod error;
+mod http;
+mod local;
+mod network;
+mod pypi;
+pub mod settings;
+
+pub use error::Error;
+pub use local::Local;
+pub use network::{Expected, Network};
+pub use settings::Settings;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::event::Sink;
+use crate::base::{Arch, Cancel, Digest, Sha256};
+use crate::store::Store;
+
+/// A string, or one for each platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PerArch {
+    /// The same everywhere.
+    All(String),
+    /// By platform.
+    Each(BTreeMap<Arch, String>),
+}
+
+impl PerArch {
+    /// Gives the string for a platform.
+    pub fn on(&self, arch: Arch) -> Option<&str> {
+        match self {
+            PerArch::All(text) => Some(text),
+            PerArch::Each(texts) => texts.get(&arch).map(String::as_str),
+        }
+    }
+
+    /// Goes through all strings.
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            PerArch::All(text) => vec![text],
+            PerArch::Each(texts) => texts.values().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// Puts a recipe's words into a text: `{version}`, `{arch}`.
+pub type Substitute<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
+
+/// What a fetch needs besides what is fetched.
+pub struct Context<'a> {
+    /// The network, or its refusal.
+    pub network: &'a Network,
+    /// Where bytes go.
+    pub store: &'a Store,
+    /// Who is told.
+    pub events: &'a dyn Sink,
+    /// When to stop.
+    pub cancel: &'a Cancel,
+}
+
+/// What a source is pinned to: the bytes of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The file's hash.
+    pub sha256: Sha256,
+    /// The file's size in bytes, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+impl Pin {
+    /// Finds the file in the store.
+    pub fn present(&self, store: &Store) -> Option<Digest> {
+        match self.size {
+            Some(size) => Some(Digest { hash: self.sha256, size }).filter(|digest| store.has_blob(digest)),
+            None => store.find_blob(&self.sha256),
+        }
+    }
+
+    /// Brings the file that answers `request` into the store. Errs when its bytes are others.
+    pub fn fetch(&self, request: &Request, context: &Context<'_>) -> Result<Digest, Error> {
+        if let Some(digest) = self.present(context.store) {
+            return Ok(digest);
+        }
+        let urls = request.places(context)?;
+        let expected = Expected { hash: Some(self.sha256), size: self.size };
+        context.network.get(&request.to_string(), &urls, expected, context)
+    }
+}
+
+macro_rules! family {
+    ($($key:literal => $variant:ident($source:ty, $request:ty)),+ $(,)?) => {
+        /// A kind of source, as a recipe's table says it: the first key that is there tells which.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+        #[serde(untagged)]
+        pub enum Source {
+            $(#[doc = concat!("A table with `", $key, "`.")] $variant($source),)+
+        }
+
+        impl<'de> Deserialize<'de> for Source {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                use serde::de::Error as _;
+                let table = toml::Table::deserialize(deserializer)?;
+                $(if table.contains_key($key) {
+                    return <$source>::deserialize(table).map(Source::$variant).map_err(D::Error::custom);
+                })+
+                Err(D::Error::custom(format!("a source needs one of {}", [$(concat!("`", $key, "`")),+].join(", "))))
+            }
+        }
+
+        /// A source for one platform, with nothing left to substitute. Stands in the lock.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(untagged)]
+        pub enum Request {
+            $(#[doc = concat!("A table with `", $key, "`.")] $variant($request),)+
+        }
+    };
+}
+
+family! {
+    "url" => Http(http::Source, http::Request),
+    "crate" => Crates(crates::Source, crates::Request),
+    "pypi" => Pypi(pypi::Source, pypi::Request),
+    "path" => Local(local::Source, local::Request),
+}
+
+impl Source {
+    /// Makes the request of a platform. Errs where a substitution does, or where the platform has no text.
+    pub fn request(&self, arch: Arch, substitute: &Substitute<'_>) -> Result<Request, String> {
+        Ok(match self {
+            Source::Http(source) => Request::Http(source.request(arch, substitute)?),
+            Source::Crates(source) => Request::Crates(source.request(substitute)?),
+            Source::Pypi(source) => Request::Pypi(source.request(arch, substitute)?),
+            Source::Local(source) => Request::Local(source.request()),
+        })
+    }
+
+    /// Lists every text that is substituted into.
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            Source::Http(source) => source.texts(),
+            Source::Crates(source) => vec![&source.version],
+            Source::Pypi(source) => source.texts(),
+            Source::Local(_) => Vec::new(),
+        }
+    }
+
+    /// Tells whether the source is files of the project, which need no pin: they are what they are.
+    pub fn local(&self) -> Option<Local<'_>> {
+        match self {
+            Source::Local(source) => Some(source.local()),
+            _ => None,
+        }
+    }
+}
+
+impl Request {
+    /// Asks the network what answers the request now.
+    pub fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
+        match self {
+            Request::Http(request) => request.resolve(context),
+            Request::Crates(request) => request.resolve(context),
+            Request::Pypi(request) => request.resolve(context),
+            Request::Local(request) => Err(request.no_pin()),
+        }
+    }
+
+    /// Lists where the file may be had, the likeliest first.
+    fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {
+        match self {
+            Request::Http(request) => Ok(request.places(context.network)),
+            Request::Crates(request) => request.places(context),
+            Request::Pypi(request) => request.places(context),
+            Request::Local(request) => Err(request.no_pin()),
+        }
+    }
+}
+
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Request::Http(request) => write!(f, "{}", network::public(&request.url)),
+            Request::Crates(request) => write!(f, "{}-{}.crate", request.name, request.version),
+            Request::Pypi(request) => f.write_str(&request.file),
+            Request::Local(request) => f.write_str(&request.path),
+        }
+    }
+}

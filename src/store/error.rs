@@ -133,7 +133,7 @@ impl Error {
     }
 
     /// Sorts an error of the operating system.
-    pub(super) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
             Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Error::NoSpace { path, source },

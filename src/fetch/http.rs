@@ -1,0 +1,73 @@
+//! Files behind a URL: `https://`, `http://`, `file://`, or `debian:pool/…` for a place in a Debian archive.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Error, Expected, Network, PerArch, Pin, Substitute};
+use crate::base::{Arch, Sha256};
+
+/// `url = "…"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Source {
+    /// Where upstream has the file.
+    pub url: PerArch,
+    /// Other places with the same bytes.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// The file's hash, where somebody has published it: locking then needs no download.
+    pub sha256: Option<PerArch>,
+}
+
+/// A file and where it may be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Request {
+    /// Where upstream has the file.
+    pub url: String,
+    /// Other places with the same bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// The hash that the recipe gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+}
+
+impl Source {
+    pub(super) fn request(&self, arch: Arch, substitute: &Substitute<'_>) -> Result<Request, String> {
+        let missing = |key: &str| format!("`{key}` says nothing for {arch}");
+        let sha256 = self
+            .sha256
+            .as_ref()
+            .map(|hashes| {
+                hashes.on(arch).ok_or_else(|| missing("sha256"))?.parse().map_err(|e| format!("{e}"))
+            })
+            .transpose()?;
+        Ok(Request {
+            url: substitute(self.url.on(arch).ok_or_else(|| missing("url"))?)?,
+            also: self.also.iter().map(|url| substitute(url)).collect::<Result<_, _>>()?,
+            sha256,
+        })
+    }
+
+    pub(super) fn texts(&self) -> Vec<&str> {
+        let also = self.also.iter().map(String::as_str);
+        self.url.texts().into_iter().chain(also).collect()
+    }
+}
+
+impl Request {
+    pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
+        if let Some(sha256) = self.sha256 {
+            let size = context.store.find_blob(&sha256).map(|digest| digest.size);
+            return Ok(Pin { sha256, size });
+        }
+        let expected = Expected { hash: None, size: None };
+        let digest = context.network.get(&self.url, &self.places(context.network), expected, context)?;
+        Ok(Pin { sha256: digest.hash, size: Some(digest.size) })
+    }
+
+    pub(super) fn places(&self, network: &Network) -> Vec<String> {
+        std::iter::once(&self.url).chain(&self.also).flat_map(|url| network.places(url, None)).collect()
+    }
+}
