@@ -88,18 +88,16 @@ impl Store {
             return self.write_whole(&self.object(table.folder(), key), &record("-", payload), 0o600);
         };
         self.write_whole(&self.object(table.folder(), key), &record(boot, payload), 0o600)?;
-        self.unsynced.lock().expect("no thread panics with it").insert((table, *key));
+        self.unsynced.lock().expect("no thread panics with it").insert((table, *key), payload.to_vec());
         Ok(())
     }
 
-    /// Writes a record again that no longer depends on this boot.
-    pub(super) fn settle_record(&self, table: Table, key: &Sha256) -> Result<(), Error> {
-        match self.read_record(table, key)? {
-            Some(payload) => {
-                self.write_whole(&self.object(table.folder(), key), &record("-", &payload), 0o600)
-            }
-            None => Ok(()),
+    /// Writes a record again that no longer depends on this boot, if it still says the same.
+    pub(super) fn settle_record(&self, table: Table, key: &Sha256, payload: &[u8]) -> Result<(), Error> {
+        if self.read_record(table, key)?.as_deref() == Some(payload) {
+            self.write_whole(&self.object(table.folder(), key), &record("-", payload), 0o600)?;
         }
+        Ok(())
     }
 
     pub(super) fn read_record(&self, table: Table, key: &Sha256) -> Result<Option<Vec<u8>>, Error> {

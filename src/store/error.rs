@@ -166,3 +166,64 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
         self.map_err(|error| Error::from_io(action, path.as_ref(), error.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic as _;
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// What a person reads: message and hint.
+    fn shown(error: &Error) -> String {
+        format!("{error} / {}", error.help().map(|help| help.to_string()).unwrap_or_default())
+    }
+
+    fn refused(errno: Errno) -> Error {
+        Err::<(), _>(errno).at("write", "/s/tmp/1").unwrap_err()
+    }
+
+    #[test]
+    fn texts() {
+        let digest = Digest::of(b"");
+        let hash = digest.hash;
+        let again = "run the command again: what is missing will be fetched or built again";
+        let space = "run `nodeimg store gc`, or set `NODEIMG_STORE` to a directory on a larger file system";
+        for (error, want) in [
+            (refused(Errno::NOSPC), format!("no space left to write `/s/tmp/1` / {space}")),
+            (refused(Errno::DQUOT), format!("no space left to write `/s/tmp/1` / {space}")),
+            (
+                refused(Errno::ROFS),
+                "store `/s/tmp/1` is not writable / set `NODEIMG_STORE` to a directory that you own on a \
+                 writable file system"
+                    .into(),
+            ),
+            (refused(Errno::IO), "cannot write `/s/tmp/1` / ".into()),
+            (Error::Missing { digest }, format!("`{hash}/0` is not in the store / {again}")),
+            (
+                Error::Damaged { what: "blob", digest },
+                format!("blob `{hash}/0` in the store was damaged and has been removed / {again}"),
+            ),
+            (
+                Error::Mismatch { expected: digest, received: Digest::of(b"x") },
+                format!("received `{}/1` instead of `{hash}/0` / ", Digest::of(b"x").hash),
+            ),
+            (
+                Error::InUse { path: "/s".into() },
+                "store `/s` is in use by another nodeimg / wait until it ends, then run the command again"
+                    .into(),
+            ),
+            (
+                Error::NotUtf8 { what: "file name", path: "/d".into() },
+                "file name `/d` is not UTF-8 / rename it: trees hold UTF-8 only, so that they mean the same \
+                 everywhere"
+                    .into(),
+            ),
+        ] {
+            assert_eq!(shown(&error), want);
+        }
+        assert_eq!(refused(Errno::NOSPC).blame(), Blame::Machine);
+        assert_eq!(Error::Cancelled.blame(), Blame::Cancelled);
+        assert_eq!(refused(Errno::NOSPC).into_io().kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -55,6 +55,7 @@ pub mod encode;
 mod error;
 mod gc;
 mod ingest;
+mod intake;
 mod inventory;
 mod lock;
 mod place;
@@ -64,7 +65,7 @@ mod scratch;
 pub mod tree;
 mod verify;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -109,8 +110,8 @@ pub struct Store {
     work: OnceLock<Scratch>,
     making_work: Mutex<()>,
     serial: AtomicU64,
-    /// Records that carry the boot id still.
-    unsynced: Mutex<BTreeSet<(action::Table, Sha256)>>,
+    /// Records that carry the boot id still, with what they say.
+    unsynced: Mutex<BTreeMap<(action::Table, Sha256), Vec<u8>>>,
     /// Checkouts that this process has looked at.
     inspected: Mutex<BTreeSet<Digest>>,
 }
@@ -175,11 +176,13 @@ impl Store {
     /// Brings everything written so far to disk, so that no power cut can take it.
     pub fn sync(&self) -> Result<(), Error> {
         let records = std::mem::take(&mut *self.unsynced.lock().expect("no thread panics with it"));
-        rustix::fs::syncfs(&self.root).at("sync", &self.path)?;
-        for (table, key) in records {
-            self.settle_record(table, &key)?;
-        }
-        Ok(())
+        let settle = || {
+            rustix::fs::syncfs(&self.root).at("sync", &self.path)?;
+            records.iter().try_for_each(|((table, key), payload)| self.settle_record(*table, key, payload))
+        };
+        settle().inspect_err(|_| {
+            self.unsynced.lock().expect("no thread panics with it").extend(records.clone());
+        })
     }
 
     /// Stores a tree and gives its name. The blobs it speaks of are not looked at.

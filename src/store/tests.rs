@@ -510,3 +510,96 @@ fn a_kill_leaves_the_store_whole() {
         assert!(store.list().unwrap().kinds.values().all(|count| count.objects == 0));
     }
 }
+
+#[test]
+fn names_and_targets_are_utf8() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let at = Temporary::new();
+    let store = at.store();
+    let wrong = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    for link in [false, true] {
+        let dir = at.join(if link { "links" } else { "files" });
+        fs_err::create_dir(&dir).unwrap();
+        if link {
+            symlink(wrong, dir.join("link")).unwrap();
+        } else {
+            fs_err::write(dir.join(wrong), "").unwrap();
+        }
+        let error = store.ingest(&dir, Owners::AllRoot).unwrap_err();
+        let what = if link { "target of link" } else { "file name" };
+        assert!(matches!(error, Error::NotUtf8 { what: found, .. } if found == what), "{error}");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_writable_says_so() {
+    if rustix::process::geteuid().is_root() {
+        // Modes don't stop root.
+        return;
+    }
+    let at = Temporary::new();
+    let dir = at.join("closed");
+    fs_err::create_dir(&dir).unwrap();
+    fs_err::set_permissions(&dir, PermissionsExt::from_mode(0o555)).unwrap();
+    for path in [dir.clone(), dir.join("store")] {
+        let error = Store::open(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("store `{}` is not writable", path.display()));
+    }
+}
+
+#[test]
+fn overlays_that_need_a_mount_are_refused() {
+    let at = Temporary::new();
+    let store = at.store();
+    let upper = at.join("upper");
+    fs_err::create_dir(&upper).unwrap();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&upper, "user.overlay.redirect", b"/elsewhere", flags).unwrap();
+    let error = store.ingest_overlay(&Tree::default(), &upper, Owners::Recorded).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("carries the overlay attribute `user.overlay.redirect`, which is not supported")
+    );
+}
+
+#[test]
+fn programs_are_stored_once_and_linked() {
+    let at = Temporary::new();
+    let store = at.store();
+    let mut writer = store.blob_writer().unwrap().executable();
+    writer.write_all(b"program").unwrap();
+    let digest = writer.finish().unwrap();
+    assert!(store.has_blob(&digest) && store.read_blob(&digest).unwrap() == b"program");
+    assert!(!store.blob_path(&digest.hash, blob::Form::Plain).exists());
+    let mut tree = Tree::default();
+    tree.insert(&path("/p"), Node::File { digest, meta: Meta::root(0o755) }).unwrap();
+    let checkout = store.checkout(&store.put_tree(&tree).unwrap()).unwrap();
+    assert_eq!(fs_err::metadata(checkout.path().join("p")).unwrap().nlink(), 2);
+}
+
+#[test]
+fn many_threads_and_stores_write_the_same() {
+    let at = Temporary::new();
+    drop(at.store());
+    let place = at.join("store");
+    let made: BTreeSet<Digest> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let store = Store::open(&place).unwrap();
+                    let digest = store.put_tree(&sample(&store)).unwrap();
+                    let checkout = store.checkout(&digest).unwrap();
+                    assert!(checkout.path().join("usr/bin/tool").exists());
+                    store.put_action_result(&digest, &ActionResult { tree: digest, log: None }).unwrap();
+                    digest
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert_eq!(made.len(), 1);
+    let store = at.store();
+    assert!(store.verify(&Cancel::default()).unwrap().damaged.is_empty());
+    assert_eq!(fs_err::read_dir(store.path().join("tmp")).unwrap().count(), 0);
+}

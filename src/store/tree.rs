@@ -252,3 +252,81 @@ fn split(path: &GuestPath) -> Option<(&str, impl Iterator<Item = &str>)> {
 fn component(part: &str) -> Name {
     Name::new(part).expect("a guest path is made of names")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> GuestPath {
+        GuestPath::new(text).unwrap()
+    }
+
+    fn file(text: &str) -> Node {
+        Node::File { digest: Digest::of(text.as_bytes()), meta: Meta::root(0o644) }
+    }
+
+    fn tree(files: &[&str]) -> Tree {
+        let mut tree = Tree::default();
+        files.iter().for_each(|at| tree.insert(&path(at), file(at)).unwrap());
+        tree
+    }
+
+    #[test]
+    fn nodes_are_found_put_and_taken() {
+        let mut tree = tree(&["/usr/bin/a", "/usr/lib/b", "/c"]);
+        assert_eq!(tree.get(&path("/usr/bin/a")), Some(&file("/usr/bin/a")));
+        assert_eq!(tree.get(&path("/usr/bin/a/b")), None);
+        assert_eq!(tree.get(&path("/")), None);
+        assert_eq!(tree.dir(&path("/usr/lib")).unwrap().entries.len(), 1);
+        assert_eq!(tree.dir(&path("/")), Some(&tree));
+        let walked: Vec<_> = tree.walk().map(|(at, _)| at.to_string()).collect();
+        assert_eq!(walked, ["/c", "/usr", "/usr/bin", "/usr/bin/a", "/usr/lib", "/usr/lib/b"]);
+        assert_eq!(tree.files().count(), 3);
+        assert_eq!(tree.size(), 2 + 10 + 10);
+        assert_eq!(tree.remove(&path("/c")), Some(file("/c")));
+        assert_eq!(tree.remove(&path("/c")), None);
+        assert!(matches!(tree.remove(&path("/usr")), Some(Node::Dir(_))));
+        assert_eq!(tree, Tree::default());
+    }
+
+    #[test]
+    fn a_link_is_no_parent() {
+        let mut tree = Tree::default();
+        tree.insert(&path("/lib"), Node::Symlink { target: "usr/lib".into() }).unwrap();
+        let error = tree.insert(&path("/lib/x/y"), file("")).unwrap_err();
+        assert_eq!(error.to_string(), "`/lib` is a symbolic link and a directory");
+        let error = tree.insert(&path("/"), file("")).unwrap_err();
+        assert_eq!(error.to_string(), "`/` is a directory and a file");
+    }
+
+    #[test]
+    fn conflicts_name_the_path() {
+        let conflict = |change: fn(&mut Tree)| {
+            let mut other = tree(&["/usr/bin/a"]);
+            change(&mut other);
+            tree(&["/usr/bin/a"]).merge(other).unwrap_err().to_string()
+        };
+        assert_eq!(
+            conflict(|other| other.insert(&path("/usr/bin/a"), file("other")).unwrap()),
+            "file `/usr/bin/a` differs"
+        );
+        assert_eq!(
+            conflict(|other| other.insert(&path("/usr/bin"), file("")).unwrap()),
+            "`/usr/bin` is a directory and a file"
+        );
+        let mut one = Tree { meta: Meta::root(0o700), ..Tree::default() };
+        let error = one.merge(Tree { meta: Meta::root(0o711), ..Tree::default() }).unwrap_err();
+        assert_eq!(error.to_string(), "mode or owner of directory `/` differs");
+    }
+
+    #[test]
+    fn what_is_laid_over_wins() {
+        let mut below = tree(&["/keep", "/dir/keep", "/dir/change", "/file"]);
+        let mut over = tree(&["/dir/change/d", "/dir/new"]);
+        over.insert(&path("/file"), file("new")).unwrap();
+        below.lay(over);
+        let walked: Vec<_> = below.files().map(|(at, ..)| at.to_string()).collect();
+        assert_eq!(walked, ["/dir/change/d", "/dir/keep", "/dir/new", "/file", "/keep"]);
+        assert_eq!(below.get(&path("/file")), Some(&file("new")));
+    }
+}
