@@ -140,21 +140,12 @@ fn summary(recipe: &Id, file: &File) -> String {
 
 /// Says what a source is pinned to: its version where it has one, and the start of its hash.
 fn source(entry: &SourceEntry) -> String {
-    let pin = toml::Table::try_from(&entry.pin).unwrap_or_default();
-    let hash = ["commit", "sha256"].into_iter().find_map(|key| {
-        pin.get(key).and_then(toml::Value::as_str).map(|value| format!("{key} {}", short(value)))
-    });
-    match (&entry.version, hash) {
-        (Some(version), Some(hash)) => format!("{version} ({hash})"),
-        (Some(version), None) => version.clone(),
-        (None, Some(hash)) => hash,
-        (None, None) => "local".to_owned(),
-    }
+    let hash = format!("sha256 {}", short(&entry.pin.sha256.to_string()));
+    entry.version.as_ref().map_or(hash.clone(), |version| format!("{version} ({hash})"))
 }
 
 fn short(hash: &str) -> String {
-    let hex = hash.strip_prefix("sha256:").unwrap_or(hash);
-    format!("{}…", hex.get(..12).unwrap_or(hex))
+    format!("{}…", hash.get(..12).unwrap_or(hash))
 }
 
 /// Splits a pool path into the package's name and version: `…/libacl1_2.3.1-3_amd64.deb`.

@@ -174,7 +174,7 @@ fn then(
     let package = &project.packages[&id.name];
     let source = package.sources().find(|(source, _)| *source == name).map(|(_, source)| source);
     let (Some(source), Some(version)) = (source, version) else { return Ok(asked.clone()) };
-    let mut then = requests(package, source, version)?;
+    let mut then = requests(package, name, &source.fetch, version)?;
     Ok(then.remove(&platform).unwrap_or_else(|| asked.clone()))
 }
 

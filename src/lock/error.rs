@@ -34,6 +34,16 @@ pub enum Error {
     /// Several lock files are wrong.
     #[error("{} locks can't be used", .0.len())]
     Several(Vec<Error>),
+    /// A source of a recipe makes no request.
+    #[error("source `{source_name}` of recipe `{recipe}` can't be asked for: {reason}")]
+    Request {
+        /// The package.
+        recipe: Id,
+        /// The source.
+        source_name: String,
+        /// Why.
+        reason: String,
+    },
     /// A source can't be resolved.
     #[error("can't resolve source `{source_name}` of recipe `{recipe}`")]
     Source {

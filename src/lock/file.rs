@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::{Error, PackagePin, Pin, Request, SuitePin};
+use super::{Error, PackagePin, SuitePin};
 use crate::base::{Arch, Name, Sha256};
+use crate::fetch::{Pin, Request};
 use crate::recipe::{Id, Project};
 
 /// The version of lock files that this program writes, and the highest it reads.

@@ -53,13 +53,10 @@ pub use resolve::{Resolution, Resolver, Update, resolve};
 pub use wanted::ASSEMBLY;
 
 use crate::base::{Arch, Name, Sha256};
+use crate::fetch::{Pin, Request};
 use crate::recipe::{Id, Image, Package, Project, Role, Runtime, Suite};
 use file::{File, Platform};
 
-/// (placeholder until the fetchers' types are here)
-pub type Request = toml::Table;
-/// (placeholder until the fetchers' types are here)
-pub type Pin = toml::Table;
 /// (placeholder until the fetchers' types are here)
 pub type SuitePin = toml::Table;
 
@@ -90,7 +87,7 @@ pub struct LockedSuite {
 pub struct LockedPackage {
     /// The recipe.
     pub recipe: Package,
-    /// The sources by name; the recipe has their order.
+    /// The sources by name, without those that are the project's own files; the recipe has their order.
     pub sources: BTreeMap<Name, LockedSource>,
     /// What the build root consists of.
     pub build: LockedRoot,

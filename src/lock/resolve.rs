@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::change::{self, Change};
 use super::file::{self, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry};
 use super::wanted::{ASSEMBLY, Asked, Wanted, wanted};
-use super::{BoxError, Error, PackagePin, Pin, Request, SuitePin, suite_release};
+use super::{BoxError, Error, PackagePin, SuitePin, suite_release};
 use crate::base::{Arch, Cancel, Name};
+use crate::fetch::{Pin, Request};
 use crate::recipe::{Id, Project, Role, Suite};
 
 /// Answers requests. The real one asks the network; the only thing in locking that may.

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Error;
 use super::file::{Platform, RootName, SuiteRequest};
-use super::{Error, Request};
 use crate::base::{Arch, Name};
-use crate::recipe::{Id, Package, PackageSource, Project, Role};
+use crate::fetch::{Request, Source};
+use crate::recipe::{Id, Package, Project, Role, substitute};
 
 /// The algorithm that assembles images today.
 pub const ASSEMBLY: u32 = 1;
@@ -56,8 +57,10 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
         }
         Role::Package => {
             let package = &project.packages[&id.name];
-            for (name, source) in package.sources() {
-                wanted.sources.insert(name.clone(), requests(package, source, &package.version)?);
+            // The project's own files are what they are.
+            for (name, source) in package.sources().filter(|(_, source)| source.fetch.local().is_none()) {
+                let requests = requests(package, name, &source.fetch, &package.version)?;
+                wanted.sources.insert(name.clone(), requests);
             }
             let build = &package.build;
             wanted.roots.insert(RootName::Build, root(&build.root, &[&build.packages]));
@@ -79,7 +82,8 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
 /// Asks a source for its request on each platform; one for all where they are alike.
 pub(super) fn requests(
     package: &Package,
-    source: &PackageSource,
+    name: &Name,
+    source: &Source,
     version: &str,
 ) -> Result<BTreeMap<Platform, Asked>, Error> {
     let mut by_arch = Vec::new();
@@ -92,7 +96,12 @@ pub(super) fn requests(
             }
             package.variable(name, arch)
         };
-        let request = request(source, &value, arch)?;
+        let request =
+            source.request(arch, &|text| substitute(text, &value)).map_err(|reason| Error::Request {
+                recipe: Id::new(Role::Package, &package.name),
+                source_name: name.to_string(),
+                reason,
+            })?;
         by_arch.push((arch, Asked { version: used.get().then(|| version.to_owned()), request }));
     }
     let alike = by_arch.iter().all(|(_, asked)| asked.request == by_arch[0].1.request);
@@ -100,26 +109,4 @@ pub(super) fn requests(
         return Ok(BTreeMap::from([(Platform::All, by_arch.swap_remove(0).1)]));
     }
     Ok(by_arch.into_iter().map(|(arch, asked)| (arch.into(), asked)).collect())
-}
-
-fn request(
-    source: &PackageSource,
-    value: &dyn Fn(&str) -> Option<String>,
-    _: Arch,
-) -> Result<Request, Error> {
-    fn replace(entry: &toml::Value, value: &dyn Fn(&str) -> Option<String>) -> toml::Value {
-        match entry {
-            toml::Value::String(text) => {
-                crate::recipe::substitute(text, value).unwrap_or_else(|_| text.clone()).into()
-            }
-            toml::Value::Array(items) => {
-                toml::Value::Array(items.iter().map(|item| replace(item, value)).collect())
-            }
-            toml::Value::Table(table) => toml::Value::Table(
-                table.iter().map(|(key, item)| (key.clone(), replace(item, value))).collect(),
-            ),
-            other => other.clone(),
-        }
-    }
-    Ok(source.fetch.iter().map(|(key, item)| (key.clone(), replace(item, value))).collect())
 }

@@ -8,6 +8,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::value::{Size, Time};
 use crate::base::Name;
+pub use crate::fetch::Source;
 
 /// A package: sources that are fetched, a script that builds them, a script that tries the result.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -60,9 +61,6 @@ pub struct PackageSource {
     pub strip: Option<u32>,
 }
 
-/// The fetchers' recipe table.
-pub type Source = toml::Table;
-
 impl<'de> Deserialize<'de> for PackageSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut table = toml::Table::deserialize(deserializer)?;
@@ -76,11 +74,34 @@ impl<'de> Deserialize<'de> for PackageSource {
 
 impl JsonSchema for PackageSource {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Source".into()
+        "PackageSource".into()
     }
 
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "object" })
+    /// Adds this type's keys to each of the fetchers' tables.
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = Source::json_schema(generator);
+        let own = schemars::json_schema!({
+            "unpack": {
+                "type": "boolean",
+                "default": true,
+                "description": "Whether an archive is unpacked to `/build/<source name>`; else the file itself is put there."
+            },
+            "strip": {
+                "type": "integer",
+                "format": "uint32",
+                "minimum": 0,
+                "description": "How many leading folders are taken off an archive's paths: by default 1 for tar, 0 for zip."
+            }
+        });
+        let choices = schema.get_mut("anyOf").and_then(serde_json::Value::as_array_mut);
+        for choice in choices.into_iter().flatten() {
+            let name = choice.get("$ref").and_then(|path| path.as_str()?.rsplit('/').next());
+            let table = name.and_then(|name| generator.definitions_mut().remove(name));
+            *choice = table.unwrap_or_else(|| choice.take());
+            let keys = choice.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+            keys.into_iter().for_each(|keys| keys.extend(own.as_object().cloned().unwrap_or_default()));
+        }
+        schema
     }
 }
 

@@ -113,12 +113,12 @@ impl Checks<'_> {
         }
     }
 
-    /// Checks that a path stays below a folder of the project and leads to a file.
-    fn file(&mut self, folder: &str, path: &str, place: &[Step<'_>]) {
+    /// Checks that a path stays below a folder of the project and leads to something.
+    fn beside(&mut self, folder: &str, path: &str, place: &[Step<'_>]) {
         if GuestPath::new(&format!("/{path}")).is_err() || path.is_empty() {
             return self.at(Fault::Escapes { path: path.to_owned(), folder: folder.to_owned() }, place);
         }
-        if self.project.path.join(folder).join(path).is_file() {
+        if self.project.path.join(folder).join(path).exists() {
             return;
         }
         let beside = fs_err::read_dir(self.project.path.join(folder)).into_iter().flatten().flatten();
@@ -131,7 +131,7 @@ impl Checks<'_> {
         self.name(&suite.name);
         self.once(&suite.components, &["components".into()]);
         for (index, key) in suite.keys.iter().enumerate() {
-            self.file("recipes/suites", key, &["keys".into(), index.into()]);
+            self.beside("recipes/suites", key, &["keys".into(), index.into()]);
         }
     }
 
@@ -147,7 +147,7 @@ impl Checks<'_> {
         self.once(&build.patches, &["build".into(), "patches".into()]);
         let folder = format!("patches/{}", self.id.name);
         for (index, patch) in build.patches.iter().enumerate() {
-            self.file(&folder, patch, &["build".into(), "patches".into(), index.into()]);
+            self.beside(&folder, patch, &["build".into(), "patches".into(), index.into()]);
         }
         if !build.patches.is_empty() && package.first_source().is_none() {
             self.at(Fault::NothingToPatch, &["build".into(), "patches".into()]);
@@ -156,9 +156,41 @@ impl Checks<'_> {
             self.references(Role::Package, &test.inputs, &["test".into(), "inputs".into()]);
             self.once(&test.packages, &["test".into(), "packages".into()]);
         }
+        if package.source.is_some() {
+            self.source(package, &package.name, &["source".into()]);
+        }
+        for (name, _) in &package.sources.0 {
+            self.source(package, name, &["sources".into(), name.as_str().into()]);
+        }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
         for (path, text) in package.clone().places() {
             self.variables(text, &known, &|name| package.variable(name, Arch::Amd64), &path);
+        }
+    }
+
+    /// Checks one source: names in its strings, its folder, and that it says something for every platform.
+    fn source(&mut self, package: &Package, name: &Name, path: &[Step<'_>]) {
+        let Some((_, source)) = package.sources().find(|(other, _)| *other == name) else { return };
+        if let Some(local) = source.fetch.local() {
+            return self.beside("recipes/packages", local.path, &[path, &["path".into()]].concat());
+        }
+        let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
+        let value = |name: &str| package.variable(name, Arch::Amd64);
+        let before = self.problems.len();
+        let table = toml::Table::try_from(&source.fetch).unwrap_or_default();
+        for (place, text) in strings(&table) {
+            if source.fetch.texts().contains(&text) {
+                self.variables(text, &known, &value, &[path, &place].concat());
+            }
+        }
+        if self.problems.len() > before {
+            return;
+        }
+        for arch in Arch::ALL {
+            let replace = |text: &str| substitute(text, &|name| package.variable(name, arch));
+            if let Err(reason) = source.fetch.request(arch, &replace) {
+                self.at(Fault::Value(reason), path);
+            }
         }
     }
 
@@ -285,4 +317,27 @@ fn visit(
     }
     way.pop();
     done.insert(id.clone());
+}
+
+/// Finds every string in a table, with the way to it.
+fn strings(table: &toml::Table) -> Vec<(Vec<Step<'_>>, &str)> {
+    fn walk<'t>(value: &'t toml::Value, path: &[Step<'t>], found: &mut Vec<(Vec<Step<'t>>, &'t str)>) {
+        match value {
+            toml::Value::String(text) => found.push((path.to_vec(), text)),
+            toml::Value::Array(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, item)| walk(item, &[path, &[at.into()]].concat(), found));
+            }
+            toml::Value::Table(table) => {
+                let inner = table.iter();
+                inner.for_each(|(key, item)| walk(item, &[path, &[key.as_str().into()]].concat(), found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    table.iter().for_each(|(key, value)| walk(value, &[key.as_str().into()], &mut found));
+    found
 }

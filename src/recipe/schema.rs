@@ -32,6 +32,16 @@ fn of<T: JsonSchema>() -> Value {
     value
 }
 
+/// Turns a table whose keys are given as `^(a|b)$` into one with the keys `a` and `b`, which editors can offer.
+fn spell_out(object: &mut Map<String, Value>) {
+    let patterns = object.get("patternProperties").and_then(Value::as_object);
+    let Some((pattern, schema)) = patterns.and_then(|patterns| patterns.iter().next()) else { return };
+    let Some(names) = pattern.strip_prefix("^(").and_then(|rest| rest.strip_suffix(")$")) else { return };
+    let keys: Map<_, _> = names.split('|').map(|name| (name.to_owned(), schema.clone())).collect();
+    object.remove("patternProperties");
+    object.insert("properties".to_owned(), Value::Object(keys));
+}
+
 /// Takes out `null`, which TOML does not have (an optional key is left out instead), and the line ends that the
 /// source's width put into descriptions.
 fn tidy(schema: &mut Value) {
@@ -55,6 +65,7 @@ fn tidy(schema: &mut Value) {
             if object.get("default") == Some(&Value::Null) {
                 object.remove("default");
             }
+            spell_out(object);
             if let Some(Value::String(text)) = object.get_mut("description") {
                 *text = text.replace("\n\n", "\0").replace('\n', " ").replace('\0', "\n\n");
             }

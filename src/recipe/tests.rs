@@ -435,6 +435,87 @@ fn sources_are_given_once_and_patched_only_if_there() {
 }
 
 #[test]
+fn sources_are_checked_as_the_kind_they_look_like() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "ulr =",
+        &[
+            "recipes/packages/crun.toml:5:1: unknown key `ulr` [not a key of this table] (did you mean `url`?)",
+        ],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "crun-{version}",
+        "crun-{verison}",
+        &["recipes/packages/crun.toml:5:7: nothing is called `{verison}` here [in this string] \
+         (did you mean `{version}`?)"],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "strip = \"1\"\nurl =",
+        &[
+            "recipes/packages/crun.toml:5:9: `strip` is a string, it should be a whole number [should be a whole number]",
+        ],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "pypi = \"crun\"\nverison = \"1\"\nfile = \"a\"\n#",
+        &[
+            "recipes/packages/crun.toml:6:1: unknown key `verison` [not a key of this table] (did you mean `version`?)",
+        ],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "path = \"../..\"\n#",
+        &["recipes/packages/crun.toml:5:8: `../..` leads out of `recipes/packages` [leads out]"],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "path = \"nowhere\"\n#",
+        &["recipes/packages/crun.toml:5:8: no file `recipes/packages/nowhere` [no such file]"],
+    );
+}
+
+#[test]
+fn values_by_platform_cover_all() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "url = { amd64 = \"a\", arm46 = \"b\" }\n#",
+        &[
+            "recipes/packages/crun.toml:5:22: unknown key `arm46` [not a key of this table] (did you mean `arm64`?)",
+        ],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "url = { amd64 = \"a\" }\n#",
+        &["recipes/packages/crun.toml:4:1: `url` says nothing for arm64 [not valid]"],
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url =",
+        "url = 3\n#",
+        &["recipes/packages/crun.toml:5:7: `url` is a whole number, it should be a string or a table \
+         [should be a string or a table]"],
+    );
+}
+
+#[test]
 fn targets_are_found_by_name() {
     let (_folder, loaded) = project(&[]);
     let project = loaded.unwrap();
