@@ -6,6 +6,7 @@
 
 use prost::Message as _;
 
+use super::error::At;
 use super::{Error, Store, proto, touch};
 use crate::base::{Digest, Sha256};
 
@@ -95,7 +96,14 @@ impl Store {
     /// Writes a record again that no longer depends on this boot, if it still says the same.
     pub(super) fn settle_record(&self, table: Table, key: &Sha256, payload: &[u8]) -> Result<(), Error> {
         if self.read_record(table, key)?.as_deref() == Some(payload) {
-            self.write_whole(&self.object(table.folder(), key), &record("-", payload), 0o600)?;
+            let path = self.object(table.folder(), key);
+            self.write_whole(&path, &record("-", payload), 0o600)?;
+            // A step may have taken hours: its result, unlike a memo, does not wait for the kernel.
+            if let (Table::Actions, Some(folder)) = (table, path.parent()) {
+                for path in [path.as_path(), folder] {
+                    fs_err::File::open(path).and_then(|file| file.sync_all()).at("sync", path)?;
+                }
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use sha2::Digest as _;
 
 use super::error::At;
 use super::{Error, Store, USED_NOW, touch};
-use crate::base::{Digest, Sha256};
+use crate::base::{Cancel, Digest, Sha256};
 
 /// Up to this size a blob is hashed in memory, and no file is made if the store has it.
 const IN_MEMORY: usize = 256 << 10;
@@ -308,16 +308,17 @@ pub(super) fn rename_into(dir: impl AsFd, from: impl Arg + Copy, to: &Path) -> R
 }
 
 /// Hashes a file to its end.
-pub(super) fn hash(file: &mut File) -> io::Result<Digest> {
+pub(super) fn hash(file: &mut File, path: &Path, cancel: &Cancel) -> Result<Digest, Error> {
     let mut hasher = sha2::Sha256::new();
     let mut buffer = [0; 64 << 10];
     let mut size = 0;
-    loop {
-        let count = file.read(&mut buffer)?;
+    while !cancel.is_cancelled() {
+        let count = file.read(&mut buffer).at("read", path)?;
         if count == 0 {
             return Ok(Digest { hash: Sha256(hasher.finalize().into()), size });
         }
         hasher.update(&buffer[..count]);
         size += count as u64;
     }
+    Err(Error::Cancelled)
 }

@@ -62,7 +62,7 @@ fn visit(
     finished: &mut Vec<Vec<u8>>,
 ) -> Result<Digest, String> {
     if depth > MAX_DEPTH {
-        return Err(format!("it is more than {MAX_DEPTH} directories deep"));
+        return Err(too_deep());
     }
     let mut out =
         Directory { node_properties: properties(dir.meta, dir.meta.mode == 0o755)?, ..<_>::default() };
@@ -146,23 +146,53 @@ pub(super) fn decode_any(message: &[u8], name: &Sha256) -> Result<(Digest, Tree)
         records.insert(digest, Directory::decode(record).map_err(|error| error.to_string())?);
     }
     let root = root.filter(|root| root.hash == *name).ok_or("its root has another digest")?;
-    let mut left = MAX_NODES;
-    let tree = build(&root, &records, 0, &mut left)?;
+    let (nodes, levels) = weigh(&root, &records, 0, &mut BTreeMap::new())?;
+    if nodes > MAX_NODES {
+        return Err(format!("it has more than {MAX_NODES} nodes"));
+    }
+    if levels > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    let tree = build(&root, &records)?;
     if encode(&tree)?.message != message {
         return Err("it is not in canonical form".into());
     }
     Ok((root, tree))
 }
 
-fn build(
+/// Counts the nodes and the levels below a directory, looking at each record once.
+fn weigh(
     name: &Digest,
     records: &BTreeMap<Digest, Directory>,
     depth: usize,
-    left: &mut usize,
-) -> Result<Dir, String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("it is more than {MAX_DEPTH} directories deep"));
+    known: &mut BTreeMap<Digest, (usize, usize)>,
+) -> Result<(usize, usize), String> {
+    if let Some(found) = known.get(name) {
+        return Ok(*found);
     }
+    if depth > MAX_DEPTH {
+        return Err(too_deep());
+    }
+    let record = records.get(name).ok_or_else(|| format!("directory `{name}` is missing"))?;
+    let (mut nodes, mut levels) = (record.files.len() + record.symlinks.len(), 0);
+    for child in &record.directories {
+        let below = weigh(&digest_of(&child.digest)?, records, depth + 1, known)?;
+        nodes = nodes.saturating_add(below.0).saturating_add(1);
+        levels = levels.max(below.1 + 1);
+    }
+    known.insert(*name, (nodes, levels));
+    Ok((nodes, levels))
+}
+
+fn too_deep() -> String {
+    format!("it is more than {MAX_DEPTH} directories deep")
+}
+
+fn digest_of(digest: &Option<super::proto::Digest>) -> Result<Digest, &'static str> {
+    digest.as_ref().and_then(|digest| digest.name()).ok_or("a digest is missing or malformed")
+}
+
+fn build(name: &Digest, records: &BTreeMap<Digest, Directory>) -> Result<Dir, String> {
     let record = records.get(name).ok_or_else(|| format!("directory `{name}` is missing"))?;
     let mut dir = Dir { meta: meta(&record.node_properties, 0o755)?, entries: BTreeMap::new() };
     let mut add = |name: &str, node: Node| {
@@ -171,11 +201,6 @@ fn build(
             None => Ok(()),
             Some(_) => Err("a name stands twice in one directory".to_owned()),
         }
-    };
-    let count = record.files.len() + record.symlinks.len() + record.directories.len();
-    *left = left.checked_sub(count).ok_or_else(|| format!("it has more than {MAX_NODES} nodes"))?;
-    let digest_of = |digest: &Option<super::proto::Digest>| {
-        digest.as_ref().and_then(|digest| digest.name()).ok_or("a digest is missing or malformed")
     };
     for file in &record.files {
         let usual = if file.is_executable { 0o755 } else { 0o644 };
@@ -187,7 +212,7 @@ fn build(
         add(&link.name, Node::Symlink { target: link.target.as_str().into() })?;
     }
     for child in &record.directories {
-        add(&child.name, Node::Dir(build(&digest_of(&child.digest)?, records, depth + 1, left)?))?;
+        add(&child.name, Node::Dir(build(&digest_of(&child.digest)?, records)?))?;
     }
     Ok(dir)
 }

@@ -80,6 +80,16 @@ pub(super) struct Walk<'a> {
     ready: Condvar,
 }
 
+/// A task that is worked on; ends even if the work panics, so that nobody waits for it for ever.
+struct Running<'a, 'b>(&'b Walk<'a>);
+
+impl Drop for Running<'_, '_> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.ready.notify_all();
+    }
+}
+
 #[derive(Default)]
 struct Queue<'a> {
     tasks: Vec<Task<'a>>,
@@ -146,17 +156,21 @@ impl<'a> Walk<'a> {
             if queue.failed.is_some() {
                 return;
             }
+            if self.store.cancel.is_cancelled() {
+                queue.failed = Some(Error::Cancelled);
+                return;
+            }
             // The newest first: deep before wide keeps few directories open.
             if let Some(task) = queue.tasks.pop() {
                 queue.running += 1;
                 drop(queue);
+                let running = Running(self);
                 let result = self.perform(task);
-                queue = self.lock();
-                queue.running -= 1;
                 if let Err(error) = result {
-                    queue.failed.get_or_insert(error);
+                    self.lock().failed.get_or_insert(error);
                 }
-                self.ready.notify_all();
+                drop(running);
+                queue = self.lock();
             } else if queue.running == 0 {
                 return;
             } else {

@@ -62,7 +62,7 @@ impl Walk<'_> {
         let large = stat.st_size as u64 >= LARGE;
         if large || self.take == Take::Move {
             // Most of what a step leaves is known: look before writing.
-            let digest = hash(&mut file).at("read", path)?;
+            let digest = hash(&mut file, path, &self.store.cancel)?;
             if self.store.has_blob(&digest) {
                 return Ok(Node::File { digest, meta });
             }

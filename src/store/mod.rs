@@ -32,8 +32,8 @@
 //! *Nothing points at what a power cut may take.* Blobs and trees are not synced one by one. A record
 //! carries the kernel's boot id until one `syncfs` has brought everything to disk, then it is written
 //! again without: [`Store::sync`]. Read under another boot, a record that still carries an id counts as
-//! absent. An action result is synced at once, memos when the store closes, with the next action result,
-//! or by hand. Checkouts are never synced: after a boot they are made again.
+//! absent. An action result is on disk when [`Store::put_action_result`] returns, memos when the store
+//! closes, with the next action result, or by hand. Checkouts are never synced: after a boot they are made again.
 //!
 //! *Damage is noticed.* A blob has its size in its name's other half and its mtime at the epoch, so a
 //! truncated or changed file is seen when opened; reads verify the hash; a tree that is not canonical or
@@ -42,6 +42,9 @@
 //!
 //! *Private where it matters.* Only `blobs/` may be read by others. Set-user-id bits and recorded owners
 //! exist below `checkouts/` and `tmp/` alone, which are 0700.
+//!
+//! *Bounds.* A tree has at most 256 levels and a million nodes, whoever made it: nothing that reads one
+//! can be made to run out of stack or memory by a small message.
 //!
 //! # Last use
 //!
@@ -74,7 +77,7 @@ use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
-use crate::base::{Digest, Sha256};
+use crate::base::{Cancel, Digest, Sha256};
 use error::At;
 
 pub use action::ActionResult;
@@ -110,6 +113,8 @@ pub struct Store {
     work: OnceLock<Scratch>,
     making_work: Mutex<()>,
     serial: AtomicU64,
+    /// Stops what takes long.
+    cancel: Cancel,
     /// Records that carry the boot id still, with what they say.
     unsynced: Mutex<BTreeMap<(action::Table, Sha256), Vec<u8>>>,
     /// Checkouts that this process has looked at.
@@ -161,11 +166,18 @@ impl Store {
             work: OnceLock::new(),
             making_work: Mutex::default(),
             serial: AtomicU64::new(0),
+            cancel: Cancel::default(),
             unsynced: Mutex::default(),
             inspected: Mutex::default(),
         };
         scratch::sweep(&store.path.join("tmp"))?;
         Ok(store)
+    }
+
+    /// Makes ingests, checkouts and copies stop with [`Error::Cancelled`] when asked to.
+    pub fn stopped_by(mut self, cancel: &Cancel) -> Store {
+        self.cancel = cancel.clone();
+        self
     }
 
     /// Tells where the store is.

@@ -109,6 +109,9 @@ impl Placing<'_> {
 
     /// Makes the files and links of one directory.
     fn fill(&self, path: &str, dir: &Dir) -> Result<(), Error> {
+        if self.store.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
         let at = self.open(path)?;
         for (name, node) in &dir.entries {
             let full = || self.to.join(path).join(name.as_str());

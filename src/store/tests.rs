@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
 use super::*;
-use crate::base::{Cancel, GuestPath, Name};
+use crate::base::{GuestPath, Name};
 
 struct Temporary(tempfile::TempDir);
 
@@ -602,4 +602,16 @@ fn many_threads_and_stores_write_the_same() {
     let store = at.store();
     assert!(store.verify(&Cancel::default()).unwrap().damaged.is_empty());
     assert_eq!(fs_err::read_dir(store.path().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_takes_long_can_be_stopped() {
+    let at = Temporary::new();
+    let cancel = Cancel::default();
+    let store = at.store().stopped_by(&cancel);
+    let digest = store.put_tree(&sample(&store)).unwrap();
+    cancel.cancel();
+    assert!(matches!(store.checkout(&digest), Err(Error::Cancelled)));
+    assert!(matches!(store.ingest(&at.join("store/tmp"), Owners::AllRoot), Err(Error::Cancelled)));
+    assert!(matches!(store.verify(&cancel), Err(Error::Cancelled)));
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::encode::MAX_DEPTH;
 use crate::base::{Digest, GuestPath, Name};
 
 /// Mode and owner of a file or directory.
@@ -77,6 +78,9 @@ pub enum Conflict {
     /// Both have it as a file or link, with different content, mode or owner.
     #[error("{what} `{path}` differs")]
     Differs { path: GuestPath, what: &'static str },
+    /// The path has too many components for a tree.
+    #[error("`{path}` is more than {MAX_DEPTH} directories deep")]
+    TooDeep { path: GuestPath },
 }
 
 impl Dir {
@@ -117,6 +121,9 @@ impl Dir {
                 other => Err(Conflict::Kind { path: path.clone(), ours: "directory", theirs: other.kind() }),
             };
         };
+        if path.components().count() > MAX_DEPTH {
+            return Err(Conflict::TooDeep { path: path.clone() });
+        }
         let mut dir = self;
         let mut at = GuestPath::root();
         for part in parents {
@@ -297,6 +304,9 @@ mod tests {
         assert_eq!(error.to_string(), "`/lib` is a symbolic link and a directory");
         let error = tree.insert(&path("/"), file("")).unwrap_err();
         assert_eq!(error.to_string(), "`/` is a directory and a file");
+        let deep = path(&"/d".repeat(MAX_DEPTH + 1));
+        let error = tree.insert(&deep, file("")).unwrap_err();
+        assert_eq!(error.to_string(), format!("`{deep}` is more than 256 directories deep"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Store {
             }
             let object = &objects[index];
             bytes.fetch_add(object.bytes, Ordering::Relaxed);
-            if !self.is_whole(object)? {
+            if !self.is_whole(object, cancel)? {
                 let _ = fs_err::remove_file(&object.path);
                 damaged
                     .lock()
@@ -58,7 +58,7 @@ impl Store {
         Ok(Verified { checked, damaged })
     }
 
-    fn is_whole(&self, object: &Object) -> Result<bool, Error> {
+    fn is_whole(&self, object: &Object, cancel: &Cancel) -> Result<bool, Error> {
         let path = &object.path;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // Reading is no use; only a file's owner may say so.
@@ -74,7 +74,7 @@ impl Store {
         };
         match object.kind {
             Kind::Blob => {
-                if super::blob::hash(&mut file).at("read", path)?.hash != object.hash {
+                if super::blob::hash(&mut file, path, cancel)?.hash != object.hash {
                     return Ok(false);
                 }
                 let form = if path.extension().is_some() { Form::Executable } else { Form::Plain };
