@@ -194,8 +194,11 @@ impl Diagnostic for Error {
         let hint = match self {
             Error::Stale(recipes) => {
                 let is_orphan = |difference: &Difference| matches!(difference, Difference::NoRecipe(_));
-                if recipes.iter().all(|stale| stale.differences.iter().all(is_orphan)) {
-                    "run `nodeimg lock`, which removes it".to_owned()
+                let orphans = recipes.iter().filter(|stale| stale.differences.iter().all(is_orphan)).count();
+                if orphans == recipes.len() {
+                    format!("run `nodeimg lock`, which removes {}", if orphans == 1 { "it" } else { "them" })
+                } else if orphans > 0 {
+                    "run `nodeimg lock` and review the diff".to_owned()
                 } else {
                     let names: Vec<_> = recipes.iter().map(|stale| target(&stale.recipe, recipes)).collect();
                     format!("run `nodeimg lock {}` and review the diff", names.join(" "))

@@ -156,9 +156,9 @@ const INTEGRITY: &str = "integrity = ";
 
 /// Gives what stands below the integrity line, with line ends as LF (git may have made them CRLF).
 fn body(text: &str) -> String {
-    let mut lines = text.lines();
-    lines.by_ref().find(|line| line.starts_with(INTEGRITY));
-    lines.flat_map(|line| [line, "\n"]).collect()
+    let mut lines = text.split_inclusive('\n').skip_while(|line| !line.starts_with(INTEGRITY));
+    lines.next();
+    lines.collect::<String>().replace("\r\n", "\n")
 }
 
 /// Writes a lock file. The same content always gives the same text.

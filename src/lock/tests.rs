@@ -416,6 +416,11 @@ fn orphans_are_told_and_removed() {
         "lock is out of date for recipe `wheel`\n`lockfiles/packages/wheel.toml` has no recipe any more"
     );
     assert_eq!(error.help().unwrap().to_string(), "run `nodeimg lock`, which removes it");
+    fs_err::remove_file(folder.path().join(CRUN_LOCK)).unwrap();
+    let error = check(&project, &project.lockable(&[]).unwrap(), true).unwrap_err();
+    assert_eq!(error.help().unwrap().to_string(), "run `nodeimg lock` and review the diff");
+    lock_with(folder.path(), &Answers::default(), &Update::Nothing);
+    write(folder.path(), "lockfiles/packages/wheel.toml", "");
     assert_eq!(lock(folder.path()), ["wheel: removed lock, its recipe is gone"]);
     assert!(!folder.path().join("lockfiles/packages/wheel.toml").exists());
     check(&project, &project.lockable(&[]).unwrap(), true).unwrap();
@@ -582,5 +587,22 @@ proptest::proptest! {
         let back = file::read(&id, &text).unwrap();
         proptest::prop_assert_eq!(file::write(&id, &back), text);
         proptest::prop_assert_eq!((back.assembly, back.source, back.root), (file.assembly, file.source, file.root));
+    }
+
+    /// Whatever is changed below a lock's header, it is noticed.
+    #[test]
+    fn no_edit_goes_unnoticed(at in 0.0..1.0f64, length in 0..4usize, text in "[ a-z0-9\"=\n]{0,4}") {
+        let id = Id { role: Role::Package, name: Name::new("any").unwrap() };
+        let request: Request = toml::Table::from_iter([("url".to_owned(), "a".into())]).try_into().unwrap();
+        let pin = Pin { sha256: Sha256::of(b""), size: Some(1) };
+        let entry = file::SourceEntry { version: None, pin, request };
+        let mut file = File::default();
+        file.source.insert(id.name.clone(), [(Platform::All, entry)].into());
+        let good = file::write(&id, &file);
+        let body = good.find("[source").unwrap();
+        let start = body + ((good.len() - body) as f64 * at) as usize;
+        let end = (start + length).min(good.len());
+        let changed = format!("{}{text}{}", &good[..start], &good[end..]);
+        proptest::prop_assert_eq!(file::read(&id, &changed).is_ok(), changed == good);
     }
 }

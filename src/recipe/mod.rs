@@ -216,12 +216,18 @@ impl Project {
         names.iter().map(|name| self.target(name, &[Role::Image, Role::Package])).collect()
     }
 
-    /// Finds what to lock: like [`Project::targets`], and suites too; with no names, every recipe that is locked.
+    /// Finds what to lock: `NAME` is every recipe of that name; with no names, every recipe that is locked.
     pub fn lockable(&self, names: &[String]) -> Result<Vec<Id>, Error> {
+        let roles = [Role::Image, Role::Package, Role::Suite];
         if names.is_empty() {
-            return Ok(self.ids().filter(|id| id.role != Role::Runtime).collect());
+            return Ok(self.ids().filter(|id| roles.contains(&id.role)).collect());
         }
-        names.iter().map(|name| self.target(name, &[Role::Image, Role::Package, Role::Suite])).collect()
+        let mut found = Vec::new();
+        for name in names {
+            found.push(self.target(name, &roles)?);
+            found.extend(self.ids().filter(|id| roles.contains(&id.role) && id.name.as_str() == name));
+        }
+        Ok(found)
     }
 
     fn target(&self, name: &str, roles: &[Role]) -> Result<Id, Error> {

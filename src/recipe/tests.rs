@@ -544,3 +544,38 @@ fn schemas_are_what_they_were() {
         snapbox::assert_data_eq!(text, snapbox::Data::read_from(Path::new(&file), None).raw());
     }
 }
+
+proptest::proptest! {
+    /// Whatever is done to a recipe: what can't be read has a problem, with a place that is in the text.
+    #[test]
+    fn no_text_is_too_strange(
+        role in 0..4usize,
+        at in 0.0..1.0f64,
+        length in 0..30usize,
+        text in "(\\PC|[\\[\\]{}=\"'\\n.#]){0,12}",
+    ) {
+        let role = Role::ALL[role];
+        let good = match role {
+            Role::Suite => SUITE,
+            Role::Package => CRUN,
+            Role::Runtime => RUNTIME,
+            Role::Image => NODE,
+        };
+        let start = (good.len() as f64 * at) as usize;
+        let end = (start + length).min(good.len());
+        let changed = format!("{}{text}{}", &good[..start], &good[end..]);
+        let file = "recipes/x/y.toml".to_owned();
+        let document = Document { file, text: changed.as_str().into() };
+        let fails = match role {
+            Role::Suite => toml::from_str::<Suite>(&changed).is_err(),
+            Role::Package => toml::from_str::<Package>(&changed).is_err(),
+            Role::Runtime => toml::from_str::<Runtime>(&changed).is_err(),
+            Role::Image => toml::from_str::<Image>(&changed).is_err(),
+        };
+        let problems = check::check(&document, &schema(role));
+        proptest::prop_assert!(fails || problems.is_empty(), "{:?} of what can be read", problems);
+        for problem in problems {
+            proptest::prop_assert!(changed.get(problem.span()).is_some(), "{:?}", problem);
+        }
+    }
+}
