@@ -23,3 +23,4 @@ pub mod realise;
 pub mod recipe;
 pub mod sandbox;
 pub mod store;
+pub mod unpack;
