@@ -203,7 +203,13 @@ impl<'a> Walk<'a> {
         path: &Path,
     ) -> Result<(OwnedFd, Stat), Error> {
         let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).at("read", path)?;
-        let closed = stat.st_mode & 0o700 != 0o700 && FileType::from_raw_mode(stat.st_mode).is_dir();
+        let needed = match self.take {
+            Take::Move => 0o700,
+            // Modes don't stop root.
+            Take::Copy if self.user == 0 => 0,
+            Take::Copy => 0o500,
+        };
+        let closed = stat.st_mode & needed != needed && FileType::from_raw_mode(stat.st_mode).is_dir();
         if closed && self.is_ours() {
             let mode = Mode::from_raw_mode(stat.st_mode & 0o7777 | 0o700);
             rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).at("open", path)?;

@@ -138,6 +138,7 @@ impl Store {
             {
                 Error::NotADirectory { path: path.to_owned() }
             }
+            Error::NotWritable { source, .. } => Error::NotWritable { path: path.to_owned(), source },
             other => other,
         };
         fs_err::create_dir_all(path).at("create", path).map_err(create)?;

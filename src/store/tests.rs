@@ -615,3 +615,119 @@ fn what_takes_long_can_be_stopped() {
     assert!(matches!(store.ingest(&at.join("store/tmp"), Owners::AllRoot), Err(Error::Cancelled)));
     assert!(matches!(store.verify(&cancel), Err(Error::Cancelled)));
 }
+
+/// Runs a test that mounts, where only its thread sees it. Only root can: others skip it.
+fn with_own_mounts(test: impl FnOnce() + Send) {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flags = rustix::thread::UnshareFlags::FS | rustix::thread::UnshareFlags::NEWNS;
+            // SAFETY: only this thread's view of mounts and its working directory become its own.
+            if unsafe { rustix::thread::unshare_unsafe(flags) }.is_err() {
+                return;
+            }
+            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
+            test();
+        });
+    });
+}
+
+fn on_small_file_system(test: impl FnOnce(&Path) + Send) {
+    let at = Temporary::new();
+    let top = at.join("small");
+    fs_err::create_dir(&top).unwrap();
+    with_own_mounts(|| {
+        rustix::mount::mount("store", &top, "tmpfs", rustix::mount::MountFlags::empty(), c"size=16m")
+            .unwrap();
+        test(&top);
+        rustix::mount::unmount(&top, rustix::mount::UnmountFlags::DETACH).unwrap();
+    });
+}
+
+#[test]
+fn what_the_kernel_s_overlay_leaves_is_understood() {
+    let at = Temporary::new();
+    let store = at.store();
+    let base = sample(&store);
+    let digest = store.put_tree(&base).unwrap();
+    let checkout = store.checkout(&digest).unwrap();
+    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| at.join(name));
+    [&upper, &work, &merged].iter().for_each(|dir| fs_err::create_dir(dir).unwrap());
+    with_own_mounts(|| {
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={},userxattr",
+            checkout.path().display(),
+            upper.display(),
+            work.display()
+        );
+        let options = std::ffi::CString::new(options).unwrap();
+        let none = rustix::mount::MountFlags::empty();
+        if rustix::mount::mount("overlay", &merged, "overlay", none, options.as_c_str()).is_err() {
+            return;
+        }
+        fs_err::remove_file(merged.join("usr/share/same")).unwrap();
+        fs_err::remove_dir_all(merged.join("read-only")).unwrap();
+        fs_err::remove_dir_all(merged.join("usr/bin")).unwrap();
+        fs_err::create_dir(merged.join("usr/bin")).unwrap();
+        fs_err::write(merged.join("usr/bin/new"), "new").unwrap();
+        fs_err::set_permissions(merged.join("etc/shadow"), PermissionsExt::from_mode(0o600)).unwrap();
+        fs_err::write(merged.join("usr/share/program"), "changed").unwrap();
+        symlink("nowhere", merged.join("link")).unwrap();
+        for (name, mode) in [("usr/bin", 0o755), ("usr/bin/new", 0o644), ("", 0o755)] {
+            fs_err::set_permissions(merged.join(name), PermissionsExt::from_mode(mode)).unwrap();
+        }
+        rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::empty()).unwrap();
+
+        let mut want = base.clone();
+        let mut put = |name: &str, node| want.insert(&path(name), node).unwrap();
+        put("/usr/share/program", file(&store, "changed", Meta::root(0o755)));
+        put("/etc/shadow", file(&store, "secret", Meta { mode: 0o600, uid: 0, gid: 42 }));
+        put("/link", Node::Symlink { target: "nowhere".into() });
+        put("/usr/bin", Node::Dir(Dir::default()));
+        put("/usr/bin/new", file(&store, "new", Meta::root(0o644)));
+        want.remove(&path("/usr/share/same"));
+        want.remove(&path("/read-only"));
+        assert_eq!(store.ingest_overlay(&base, &upper, Owners::Recorded).unwrap(), want);
+        // The store's own files are as they were.
+        assert!(store.verify(&Cancel::default()).unwrap().damaged.is_empty());
+        assert_eq!(store.ingest(checkout.path(), Owners::Recorded).unwrap(), base);
+    });
+}
+
+#[test]
+fn a_full_file_system_is_named() {
+    on_small_file_system(|top| {
+        let mut store = Store::open(&top.join("store")).unwrap();
+        let mut writer = store.blob_writer().unwrap();
+        let error = std::io::copy(&mut std::io::repeat(7).take(32 << 20), &mut writer).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        assert!(error.to_string().starts_with("no space left to write `"), "{error}");
+        drop(writer);
+        // Nothing stays behind, and what fits can still be written.
+        let digest = store.put_bytes(&vec![1; 1 << 20]).unwrap();
+        let error = store.put_bytes(&vec![2; 20 << 20]).unwrap_err();
+        assert!(matches!(error, Error::NoSpace { .. }));
+        let mut tree = Tree::default();
+        for index in 0..20 {
+            let copy = Node::File { digest, meta: Meta::root(0o600) };
+            tree.insert(&path(&format!("/{index}")), copy).unwrap();
+        }
+        let tree = store.put_tree(&tree).unwrap();
+        assert!(matches!(store.checkout(&tree), Err(Error::NoSpace { .. })));
+        store.keep("/p", &[tree]).unwrap();
+        store.gc(&Collect::default(), &Cancel::default()).unwrap();
+        assert!(store.has_all(&tree));
+    });
+}
+
+#[test]
+fn a_read_only_file_system_is_named() {
+    on_small_file_system(|top| {
+        let place = top.join("store");
+        drop(Store::open(&place).unwrap());
+        let flags = rustix::mount::MountFlags::RDONLY;
+        rustix::mount::mount_remount(top, flags, c"").unwrap();
+        let error = Store::open(&place).unwrap_err();
+        assert_eq!(error.to_string(), format!("store `{}` is not writable", place.display()));
+    });
+}
