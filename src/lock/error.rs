@@ -241,10 +241,10 @@ impl Diagnostic for Error {
     }
 }
 
-/// Narrows a table's or text's place down to what the reason quotes, if that stands there or below.
+/// Narrows a list's place down to the value in it that the reason quotes.
 fn narrowed(text: &str, reason: &str, span: Range<usize>) -> Range<usize> {
     let quoted = reason.split('`').nth(1).filter(|quoted| !quoted.is_empty());
-    let found = quoted.and_then(|quoted| Some((text.get(span.start..)?.find(quoted)?, quoted.len())));
+    let found = quoted.and_then(|quoted| Some((text.get(span.clone())?.find(quoted)?, quoted.len())));
     found.map_or(span.clone(), |(at, length)| span.start + at..span.start + at + length)
 }
 

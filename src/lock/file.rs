@@ -70,34 +70,7 @@ pub(super) struct SourceEntry {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RootEntry {
     pub(super) request: RootRequest,
-    #[serde(with = "lines")]
     pub(super) pin: BTreeMap<Arch, Vec<PackagePin>>,
-}
-
-/// Packages as one string a platform, a line each: a diff shows the line and nothing else, and TOML is through with
-/// hundreds of packages as quickly as with one value.
-mod lines {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::base::Arch;
-    use crate::lock::PackagePin;
-
-    type Pins = BTreeMap<Arch, Vec<PackagePin>>;
-
-    pub(super) fn serialize<S: Serializer>(pins: &Pins, serializer: S) -> Result<S::Ok, S::Error> {
-        let lines = |pins: &Vec<PackagePin>| pins.iter().map(|pin| format!("{pin}\n")).collect::<String>();
-        let texts: BTreeMap<_, _> = pins.iter().map(|(arch, pins)| (arch, lines(pins))).collect();
-        texts.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pins, D::Error> {
-        let texts: BTreeMap<Arch, std::borrow::Cow<'de, str>> = BTreeMap::deserialize(deserializer)?;
-        let read = |text: &str| text.lines().map(str::parse).collect::<Result<_, _>>();
-        let pins = texts.iter().map(|(arch, text)| Ok((*arch, read(text)?))).collect::<Result<_, _>>();
-        pins.map_err(|error: <PackagePin as std::str::FromStr>::Err| serde::de::Error::custom(error))
-    }
 }
 
 /// What a recipe wants in a root, and from where.

@@ -27,9 +27,7 @@
 //! release = "…"                    # hash of the suite's pin
 //! packages = ["gcc", "make"]       # as wanted
 //! [root.build.pin]
-//! amd64 = """                      # a line a package: archive and path, size, hash
-//! debian:pool/main/a/acl/libacl1_2.3.1-3_amd64.deb 22608 sha256:…
-//! """
+//! amd64 = ["debian:pool/main/a/acl/libacl1_2.3.1-3_amd64.deb 22608 sha256:…"]
 //! ```
 //!
 //! A build plan takes [`Locked`] and never [`Project`], so nothing unpinned is built.

@@ -286,7 +286,7 @@ impl Run<'_> {
         match &job.what {
             What::Source(name, platform, asked) => {
                 let entry = file.source.get(*name)?.get(platform)?;
-                (entry.request == asked.request).then_some(Answer::Source(entry.pin))
+                (entry.request == asked.request).then(|| Answer::Source(entry.pin))
             }
             What::Root(name, _, arch) => {
                 let entry = file.root.get(name)?;

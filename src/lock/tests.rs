@@ -167,7 +167,7 @@ fn a_lock_reads_as_it_is_written() {
     let head = r#"# Written by nodeimg from `recipes/packages/crun.toml`. Do not edit it, review it as a diff.
 # To bring it up to date: nodeimg lock crun
 version = 1
-integrity = "sha256:f017302b15a52ba087193e6a7a18f0dbaee1d1cc2a5478100cb7d2fcd1ffeb7b"
+integrity = "sha256:a8dca820a2c8518fb029f07357c62a5c89861d94da4e4102e675b91bca870d15"
 
 [source.crun.all]
 version = "1.21"
@@ -190,8 +190,8 @@ packages = [
 ]
 
 [root.build.pin]
-amd64 = """
-debian:pool/main/base-files/base-files_1.0-1_amd64.deb 7 sha256:472b3d716961b91797c595f751d1e8d9571507656ce4a6bff9726b29993f8d25
+amd64 = [
+    "debian:pool/main/base-files/base-files_1.0-1_amd64.deb 7 sha256:472b3d716961b91797c595f751d1e8d9571507656ce4a6bff9726b29993f8d25",
 "#;
     assert_eq!(&text[..head.len()], head);
 }
@@ -478,7 +478,7 @@ fn an_edit_by_hand_is_refused() {
             "does not fit what stands below",
         ]
     );
-    let line = "debian:pool/main/jq/jq_1.0-1_amd64.deb 7 sha256:";
+    let line = "    \"debian:pool/main/jq/jq_1.0-1_amd64.deb 7 sha256:";
     let folder = locked_project();
     let text = read(folder.path(), CRUN_LOCK);
     let line = text.lines().find(|text| text.starts_with(line)).unwrap();
@@ -492,7 +492,7 @@ fn an_edit_by_hand_is_refused() {
 fn a_damaged_lock_is_told_with_its_place() {
     let [text, hint, place, label] = damaged("_amd64.deb 7 sha256:", "_amd64.deb 7 sha256:zz");
     assert_eq!(text.split(':').next().unwrap(), "lock `lockfiles/packages/crun.toml` is damaged");
-    assert_eq!((hint.as_str(), place.as_str(), label.as_str()), (ANEW, "28:1", "here"));
+    assert_eq!((hint.as_str(), place.as_str(), label.as_str()), (ANEW, "28:6", "here"));
     let [text, _, place, _] = damaged("[root.build.request]", "[root.build.requets]");
     let expected = "lock `lockfiles/packages/crun.toml` is damaged: unknown field `requets`, expected `request` or `pin`";
     assert_eq!((text.as_str(), place.as_str()), (expected, "17:13"));
