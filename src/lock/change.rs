@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::PackagePin;
 use super::file::{File, Platform, SourceEntry};
+use crate::fetch::debian::PackagePin;
 use crate::recipe::{Id, Role};
 
 /// One thing that a new lock has and the old one had not, or the other way round.
@@ -84,7 +84,8 @@ pub(super) fn changes(recipe: &Id, old: Option<&File>, new: &File) -> Vec<Change
         for arch in crate::base::Arch::ALL {
             let packages = |file: &File| -> BTreeMap<String, String> {
                 let pins = file.root.get(name).and_then(|root| root.pin.get(&arch));
-                pins.into_iter().flatten().map(package).collect()
+                let name = |pin: &PackagePin| (pin.package().to_owned(), pin.version().to_owned());
+                pins.into_iter().flatten().map(name).collect()
             };
             let (before, now) = (packages(old), packages(new));
             let what = format!("{name} root {arch}");
@@ -146,13 +147,4 @@ fn source(entry: &SourceEntry) -> String {
 
 fn short(hash: &str) -> String {
     format!("{}…", hash.get(..12).unwrap_or(hash))
-}
-
-/// Splits a pool path into the package's name and version: `…/libacl1_2.3.1-3_amd64.deb`.
-fn package(pin: &PackagePin) -> (String, String) {
-    let file = pin.path.rsplit('/').next().unwrap_or(&pin.path);
-    let mut parts = file.split('_');
-    let name = parts.next().unwrap_or(file).to_owned();
-    let version = parts.next().unwrap_or("").replace("%3a", ":");
-    (name, version)
 }

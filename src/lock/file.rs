@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::{Error, PackagePin, SuitePin};
+use super::Error;
 use crate::base::{Arch, Name, Sha256};
+use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request};
 use crate::recipe::{Id, Project};
 

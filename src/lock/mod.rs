@@ -36,7 +36,6 @@ mod change;
 mod difference;
 mod error;
 mod file;
-mod pin;
 mod resolve;
 mod wanted;
 
@@ -48,17 +47,14 @@ pub use change::{Change, Step};
 pub use difference::Difference;
 pub use error::{BoxError, Error, Stale};
 pub use file::{RootName, VERSION, path};
-pub use pin::PackagePin;
 pub use resolve::{Resolution, Resolver, Update, resolve};
 pub use wanted::ASSEMBLY;
 
 use crate::base::{Arch, Name, Sha256};
+use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request};
 use crate::recipe::{Id, Image, Package, Project, Role, Runtime, Suite};
 use file::{File, Platform};
-
-/// (placeholder until the fetchers' types are here)
-pub type SuitePin = toml::Table;
 
 /// Recipes with everything pinned that they need.
 #[derive(Debug, Clone)]

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::change::{self, Change};
 use super::file::{self, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry};
 use super::wanted::{ASSEMBLY, Asked, Wanted, wanted};
-use super::{BoxError, Error, PackagePin, SuitePin, suite_release};
+use super::{BoxError, Error, suite_release};
 use crate::base::{Arch, Cancel, Name};
+use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request};
 use crate::recipe::{Id, Project, Role, Suite};
 
@@ -286,7 +287,7 @@ impl Run<'_> {
         match &job.what {
             What::Source(name, platform, asked) => {
                 let entry = file.source.get(*name)?.get(platform)?;
-                (entry.request == asked.request).then(|| Answer::Source(entry.pin))
+                (entry.request == asked.request).then_some(Answer::Source(entry.pin))
             }
             What::Root(name, _, arch) => {
                 let entry = file.root.get(name)?;

@@ -1,1 +1,5 @@
 //! Debian archives.
+
+mod pin;
+
+pub use pin::{IndexPin, NotAPackagePin, PackagePin, PocketPin, SuitePin};
