@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nodeimg::base::{Arch, Cancel, Sha256};
 use nodeimg::fetch::debian::{PackagePin, SuitePin};
 use nodeimg::fetch::{Pin, Request};
-use nodeimg::lock::{self, BoxError, Elsewhere, Resolver, Update};
+use nodeimg::lock::{self, Elsewhere, Resolver, Unanswered, Update};
 use nodeimg::recipe::{self, Suite};
 
 const PACKAGES: usize = 20;
@@ -18,11 +18,11 @@ const RUNS: usize = 50;
 struct Answers;
 
 impl Resolver for Answers {
-    fn source(&self, _: &Request) -> Result<Pin, BoxError> {
+    fn source(&self, _: &Request) -> Result<Pin, Unanswered> {
         Ok(Pin { sha256: Sha256::of(b""), size: Some(0) })
     }
 
-    fn suite(&self, _: &Suite, _: &Path) -> Result<SuitePin, BoxError> {
+    fn suite(&self, _: &Suite, _: &Path) -> Result<SuitePin, Unanswered> {
         Ok(SuitePin { pockets: Vec::new() })
     }
 
@@ -33,7 +33,7 @@ impl Resolver for Answers {
         _: &SuitePin,
         arch: Arch,
         wants: &[String],
-    ) -> Result<Vec<PackagePin>, BoxError> {
+    ) -> Result<Vec<PackagePin>, Unanswered> {
         let pin = |number: usize| PackagePin {
             archive: "debian".to_owned(),
             path: format!(

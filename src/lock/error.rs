@@ -8,6 +8,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use super::Difference;
 use super::file::{VERSION, shown};
 use crate::base::Blame;
+use crate::fetch;
 use crate::recipe::Id;
 
 /// Says why recipes can't be taken as locked, or can't be locked.
@@ -53,7 +54,7 @@ pub enum Error {
         source_name: String,
         /// What the fetcher says.
         #[source]
-        error: BoxError,
+        error: Unanswered,
     },
     /// A suite can't be pinned.
     #[error("can't resolve suite `{recipe}`")]
@@ -62,7 +63,7 @@ pub enum Error {
         recipe: Id,
         /// What the fetcher says.
         #[source]
-        error: BoxError,
+        error: Unanswered,
     },
     /// A root's packages can't be resolved.
     #[error("can't resolve the {root} root of recipe `{recipe}` on {arch}")]
@@ -75,15 +76,39 @@ pub enum Error {
         arch: crate::base::Arch,
         /// What the fetcher says.
         #[source]
-        error: BoxError,
+        error: Unanswered,
     },
     /// Stopped before the end.
     #[error("stopped")]
     Cancelled,
 }
 
-/// A fetcher's error, with its hints.
-pub type BoxError = Box<dyn Diagnostic + Send + Sync>;
+/// Why a request has no answer: a fetcher's error, with who is to act.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// Who is to act.
+    pub blame: Blame,
+    /// What the fetcher says, with its hints.
+    pub error: Box<dyn Diagnostic + Send + Sync>,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Unanswered {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl From<fetch::Error> for Unanswered {
+    fn from(error: fetch::Error) -> Self {
+        Self { blame: error.blame(), error: Box::new(error) }
+    }
+}
 
 /// A recipe whose lock does not fit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +182,7 @@ impl Error {
         }
     }
 
-    fn cause(&self) -> Option<&BoxError> {
+    fn cause(&self) -> Option<&Unanswered> {
         match self {
             Error::Source { error, .. } | Error::Suite { error, .. } | Error::Root { error, .. } => {
                 Some(error)
@@ -171,6 +196,9 @@ impl Error {
         match self {
             Error::Read(_) | Error::Write(_) => Blame::Machine,
             Error::Cancelled => Blame::Cancelled,
+            Error::Source { error, .. } | Error::Suite { error, .. } | Error::Root { error, .. } => {
+                error.blame
+            }
             _ => Blame::Input,
         }
     }
@@ -211,7 +239,7 @@ impl Diagnostic for Error {
                 )
             }
             Error::Newer(_) => "use the nodeimg that wrote it, or a newer one".to_owned(),
-            _ => return self.cause().and_then(|cause| cause.help()),
+            _ => return self.cause().and_then(|cause| cause.error.help()),
         };
         Some(Box::new(hint))
     }

@@ -45,7 +45,7 @@ use std::sync::Mutex;
 
 pub use change::{Change, Step};
 pub use difference::Difference;
-pub use error::{BoxError, Error, Stale};
+pub use error::{Error, Stale, Unanswered};
 pub use file::{RootName, VERSION, path};
 pub use resolve::{Resolution, Resolver, Update, resolve};
 pub use wanted::ASSEMBLY;

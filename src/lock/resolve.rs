@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::change::{self, Change};
 use super::file::{self, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry};
 use super::wanted::{ASSEMBLY, Asked, Wanted, wanted};
-use super::{BoxError, Error, suite_release};
+use super::{Error, Unanswered, suite_release};
 use crate::base::{Arch, Cancel, Name};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request};
@@ -18,9 +18,9 @@ use crate::recipe::{Id, Project, Role, Suite};
 /// Answers requests. The real one asks the network; the only thing in locking that may.
 pub trait Resolver: Sync {
     /// Pins a source.
-    fn source(&self, request: &Request) -> Result<Pin, BoxError>;
+    fn source(&self, request: &Request) -> Result<Pin, Unanswered>;
     /// Pins a suite on all platforms; `folder` is where its keys lie.
-    fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, BoxError>;
+    fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered>;
     /// Finds a root's packages, sorted.
     fn root(
         &self,
@@ -29,7 +29,7 @@ pub trait Resolver: Sync {
         pin: &SuitePin,
         arch: Arch,
         wants: &[String],
-    ) -> Result<Vec<PackagePin>, BoxError>;
+    ) -> Result<Vec<PackagePin>, Unanswered>;
 }
 
 /// Which requests are asked again though their pins would do.

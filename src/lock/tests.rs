@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use miette::Diagnostic as _;
 
 use super::*;
-use crate::base::Cancel;
+use crate::base::{Blame, Cancel};
 use crate::fetch::debian::PocketPin;
 use crate::recipe;
 
@@ -73,12 +73,12 @@ struct Answers {
 }
 
 impl Resolver for Answers {
-    fn source(&self, request: &Request) -> Result<Pin, BoxError> {
+    fn source(&self, request: &Request) -> Result<Pin, Unanswered> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         Ok(Pin { sha256: Sha256::of(toml::to_string(request).unwrap().as_bytes()), size: Some(1000) })
     }
 
-    fn suite(&self, suite: &Suite, _: &Path) -> Result<SuitePin, BoxError> {
+    fn suite(&self, suite: &Suite, _: &Path) -> Result<SuitePin, Unanswered> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let pocket = PocketPin {
             archive: Name::new("debian").unwrap(),
@@ -97,7 +97,7 @@ impl Resolver for Answers {
         _: &SuitePin,
         arch: Arch,
         wants: &[String],
-    ) -> Result<Vec<PackagePin>, BoxError> {
+    ) -> Result<Vec<PackagePin>, Unanswered> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let packages = ["base-files"].into_iter().chain(wants.iter().map(String::as_str));
         let pin = |name: &str| PackagePin {
@@ -515,11 +515,11 @@ fn a_fetchers_error_says_whose_request_it_was() {
     #[diagnostic(help("plug it in"))]
     struct NoNetwork;
     impl Resolver for Unreachable {
-        fn source(&self, _: &Request) -> Result<Pin, BoxError> {
-            Err(Box::new(NoNetwork))
+        fn source(&self, _: &Request) -> Result<Pin, Unanswered> {
+            Err(Unanswered { blame: Blame::Machine, error: Box::new(NoNetwork) })
         }
 
-        fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, BoxError> {
+        fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered> {
             Answers::default().suite(suite, folder)
         }
 
@@ -530,7 +530,7 @@ fn a_fetchers_error_says_whose_request_it_was() {
             pin: &SuitePin,
             arch: Arch,
             wants: &[String],
-        ) -> Result<Vec<PackagePin>, BoxError> {
+        ) -> Result<Vec<PackagePin>, Unanswered> {
             Answers::default().root(suite, folder, pin, arch, wants)
         }
     }
@@ -543,6 +543,7 @@ fn a_fetchers_error_says_whose_request_it_was() {
     assert_eq!(error.to_string(), "can't resolve source `crun` of recipe `packages/crun`");
     assert_eq!(error.help().unwrap().to_string(), "plug it in");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no network");
+    assert_eq!(error.blame(), Blame::Machine);
     let cancel = Cancel::default();
     cancel.cancel();
     assert!(matches!(lock(&cancel), Error::Cancelled));
