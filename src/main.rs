@@ -1,1 +1,5 @@
-fn main() {}
+//! The `nodeimg` program.
+
+fn main() {
+    nodeimg::sandbox::enter_if_asked();
+}

@@ -2,4 +2,5 @@
 
 mod messages;
 mod recipes;
+mod sandbox;
 mod structure;

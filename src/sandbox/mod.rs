@@ -1,7 +1,14 @@
 //! Runs a job where it can see its inputs and nothing else.
 //!
 //! A [`Job`] is plain data; a [`Sandbox`] runs it. Every member of the family gives the same bytes for
-//! the same job. Network is never there.
+//! the same job. Network is never there. Isolation never weakens by itself: where a host can't, the error says
+//! why and what to do.
+
+mod error;
+mod namespace;
+
+pub use error::{Error, Limit};
+pub use namespace::{Namespace, enter_if_asked};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::GuestPath;
+use crate::base::{Cancel, GuestPath};
 
 /// A process to run, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +37,9 @@ pub struct Job {
     pub limits: Limits,
 }
 
-/// What stands at `/`.
+/// What stands at `/`. Paths are this machine's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "each variant says what its fields are")]
 pub enum Root {
     /// The host directory, seen read-only. Mount points that it lacks are made beside its entries
     /// (the top level is a small tmpfs onto which its entries are bound).
@@ -39,6 +47,8 @@ pub enum Root {
     /// The host directory `lower`, changeable: what changes lands in `changes` (an empty directory on the
     /// same file system as the store, which afterwards holds overlayfs's upper layer in `changes/upper`).
     Changeable { lower: PathBuf, changes: PathBuf },
+    /// The host directory itself, a private copy: for hosts where overlayfs can't be mounted.
+    Writable { dir: PathBuf },
 }
 
 /// A host path made visible to the job.
@@ -88,4 +98,49 @@ impl Default for Limits {
     fn default() -> Self {
         Self { time: Duration::from_secs(3600), processes: 4096, memory: 8 << 30, disk: 16 << 30 }
     }
+}
+
+/// How a job's main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this status.
+    Code(i32),
+    /// A signal of this number ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Tells whether it exited with 0.
+    pub fn is_success(self) -> bool {
+        self == Exit::Code(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit status {code}"),
+            Exit::Signal(number) => write!(f, "signal {number}"),
+        }
+    }
+}
+
+/// A job that ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// How.
+    pub exit: Exit,
+    /// The most memory that its processes had together, as sampled, in bytes.
+    pub peak_memory: u64,
+    /// Processor time of all its processes.
+    pub cpu: Duration,
+}
+
+/// Runs jobs. When `run` returns, no process of the job is left.
+pub trait Sandbox: Sync {
+    /// Runs a job; `output` takes what it prints, as it comes.
+    fn run(&self, job: &Job, output: &mut dyn FnMut(&[u8]), cancel: &Cancel) -> Result<Finished, Error>;
+
+    /// Runs a job at the terminal that this program has.
+    fn shell(&self, job: &Job) -> Result<Finished, Error>;
 }

@@ -1,0 +1,79 @@
+//! What can go wrong with a sandbox.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Blame;
+
+/// A limit that a job ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// Wall-clock time.
+    Time,
+    /// Processes and threads.
+    Processes,
+    /// Memory.
+    Memory,
+    /// Bytes written.
+    Disk,
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Limit::Time => "time",
+            Limit::Processes => "processes",
+            Limit::Memory => "memory",
+            Limit::Disk => "disk",
+        })
+    }
+}
+
+/// Says why a job did not end by itself.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[allow(missing_docs, reason = "each message says what its fields are")]
+pub enum Error {
+    #[error("the step used more than its limit of {limit}: {detail}")]
+    #[diagnostic(help("if it rightly needs more, raise `{limit}` under `[build] limits` in its recipe"))]
+    Limit { limit: Limit, detail: String },
+
+    #[error("the file system of the store has less than {left} MiB left; the step was stopped")]
+    #[diagnostic(help(
+        "run `nodeimg store gc`, or set `NODEIMG_STORE` to a directory on a larger file system"
+    ))]
+    NoSpace { left: u64 },
+
+    #[error("this host does not let nodeimg make a user namespace: {reason}")]
+    #[diagnostic(help("{fix}"))]
+    NoNamespaces { reason: io::Error, fix: String },
+
+    #[error("overlayfs can't be mounted in a user namespace here: {reason}")]
+    NoOverlay { reason: io::Error },
+
+    #[error("the sandbox could not {what}: {reason}")]
+    #[diagnostic(help(
+        "inside a container, allow what the sandbox needs: `--security-opt seccomp=unconfined --security-opt systempaths=unconfined`"
+    ))]
+    Setup { what: String, reason: io::Error },
+
+    #[error("the sandbox ended without saying how")]
+    Lost,
+
+    #[error("stopped")]
+    Cancelled,
+
+    #[error("{what} failed")]
+    Io { what: &'static str, source: io::Error },
+}
+
+impl Error {
+    /// Tells who is to act.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Error::Limit { .. } => Blame::Build,
+            Error::Cancelled => Blame::Cancelled,
+            _ => Blame::Machine,
+        }
+    }
+}
