@@ -21,6 +21,7 @@ pub mod node;
 pub mod plan;
 pub mod realise;
 pub mod recipe;
+pub mod root;
 pub mod sandbox;
 pub mod store;
 pub mod unpack;
