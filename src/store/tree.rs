@@ -41,7 +41,8 @@ pub enum Node {
 }
 
 impl Node {
-    fn kind(&self) -> &'static str {
+    /// Says what the node is, for people.
+    pub fn kind(&self) -> &'static str {
         match self {
             Node::File { .. } => "file",
             Node::Symlink { .. } => "symbolic link",

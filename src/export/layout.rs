@@ -1,0 +1,121 @@
+//! An image as an OCI image layout: a directory that `skopeo`, `crane`, `podman` and the like read.
+//!
+//! Blobs that are there under their name and size stay. `index.json` is replaced last, in one step, and only
+//! then are blobs removed that it no longer names: whenever this ends, the directory is the old image or the
+//! new one. Nothing is written through a link.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
+use rustix::io::Errno;
+
+use super::Error;
+use super::error::At;
+use super::pour::pour;
+use crate::base::{Cancel, Digest, GuestPath, Name};
+use crate::image;
+use crate::store::{Node, Store, Tree};
+
+pub(super) fn write(store: &Store, tree: &Tree, to: &Path, cancel: &Cancel) -> Result<(), Error> {
+    let layout = Folder::enter(rustix::fs::CWD, to, to.to_owned())?;
+    let mut top: Vec<_> = tree
+        .entries
+        .iter()
+        .filter_map(|(name, node)| match node {
+            Node::File { digest, .. } => Some((name, digest)),
+            _ => None,
+        })
+        .collect();
+    // First what makes this a layout, so that the next run knows it if this one is interrupted; last the index.
+    top.sort_by_key(|(name, _)| match name.as_str() {
+        "oci-layout" => 0,
+        "index.json" => 2,
+        _ => 1,
+    });
+    let blobs = Folder::enter(&layout.fd, "blobs", to.join("blobs"))?;
+    let blobs = Folder::enter(&blobs.fd, "sha256", to.join("blobs/sha256"))?;
+    let wanted = tree.dir(&GuestPath::new("/blobs/sha256").expect("a constant path"));
+    let is_wanted = |name: &str| wanted.is_some_and(|wanted| wanted.entries.contains_key(name));
+
+    let Some(((index, digest), rest)) =
+        top.split_last().filter(|((last, _), _)| last.as_str() == "index.json")
+    else {
+        let (file, why) = ("/index.json".to_owned(), "is missing".to_owned());
+        return Err(Error::Image(image::Error::NotAnImage { file, why }));
+    };
+    rest.iter().try_for_each(|(name, digest)| layout.put(store, name, digest, cancel))?;
+    for (name, node) in wanted.into_iter().flat_map(|wanted| &wanted.entries) {
+        if let Node::File { digest, .. } = node
+            && !blobs.has(name, digest)
+        {
+            blobs.put(store, name, digest, cancel)?;
+        }
+    }
+    layout.put(store, index, digest, cancel)?;
+    for name in blobs.names()?.iter().filter(|name| !is_wanted(name)) {
+        match rustix::fs::unlinkat(&blobs.fd, name.as_str(), AtFlags::empty()) {
+            // A directory is nothing that nodeimg made.
+            Ok(()) | Err(Errno::ISDIR | Errno::NOENT) => {}
+            Err(error) => return Err(Error::from_io("remove", &blobs.path.join(name), error.into())),
+        }
+    }
+    Ok(())
+}
+
+/// An open directory that is no link.
+struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    fn enter(at: impl AsFd, name: impl rustix::path::Arg + Copy, path: PathBuf) -> Result<Folder, Error> {
+        match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(Error::from_io("create", &path, error.into())),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(at, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Folder { fd, path }),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(Error::InTheWay { path, what: "no directory" }),
+            Err(error) => Err(Error::from_io("open", &path, error.into())),
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let again = Folder::enter(&self.fd, ".", self.path.clone())?;
+        let mut buffer = Vec::with_capacity(8 << 10);
+        let mut entries = RawDir::new(&again.fd, buffer.spare_capacity_mut());
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry.at("read", &self.path)?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                names.push(name.into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn has(&self, name: &Name, digest: &Digest) -> bool {
+        rustix::fs::statat(&self.fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size as u64 == digest.size
+        })
+    }
+
+    /// Writes a file under another name and moves it to its place.
+    fn put(&self, store: &Store, name: &Name, digest: &Digest, cancel: &Cancel) -> Result<(), Error> {
+        let path = self.path.join(name.as_str());
+        let temporary = format!(".{name}.new");
+        match rustix::fs::unlinkat(&self.fd, &temporary, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(Error::from_io("remove", &path, error.into())),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, &temporary, flags, Mode::from_raw_mode(0o666));
+        pour(store, digest, &File::from(file.at("create", &path)?), &path, cancel)?;
+        rustix::fs::renameat(&self.fd, &temporary, &self.fd, name.as_str()).at("write", &path)
+    }
+}
