@@ -1,1 +1,35 @@
-//! Debian roots.
+//! Debian roots: packages become a root file system, the same bytes on every host and for every user.
+//!
+//! ```text
+//! .deb ─unpack─▶ unconfigured root ─configure (a Script, run in the sandbox)─▶ ─settle─▶ root
+//! ```
+//!
+//! - [`unpack`] does what `dpkg --unpack` of all packages does, without running anything: each package is taken
+//!   apart once for ever per store, then all are merged, with dpkg's database beside them.
+//! - [`configure`] is plain data: what the sandbox is to run in the unpacked root. It calls `preinst install`, then
+//!   `dpkg --configure`, and processes triggers, without starting any service.
+//! - [`run`] runs such a script as administrator over a changeable root and gives the tree that it leaves.
+//! - [`settle`] is the one place that knows what differs between two runs, and takes it away.
+//!
+//! Never: the host's dpkg, network, the host's users. Every owner is a number from a package or one that was
+//! recorded in the sandbox.
+
+mod configure;
+mod control;
+mod database;
+mod error;
+mod merge;
+mod package;
+mod run;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+pub use configure::{Script, configure, script};
+pub use error::Error;
+pub use run::{Step, run};
+pub use settle::settle;
+pub use unpack::{Package, unpack};
+
+use merge::Merged;
