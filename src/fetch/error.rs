@@ -56,6 +56,9 @@ pub enum Error {
     #[error("no TLS here")]
     Client { source: reqwest::Error },
 
+    #[error("no thread for the network")]
+    Engine { source: std::io::Error },
+
     #[error("stopped")]
     Cancelled,
 
@@ -68,9 +71,11 @@ impl Error {
     /// Tells who is to act.
     pub fn blame(&self) -> Blame {
         match self {
-            Error::Offline { .. } | Error::Nowhere { .. } | Error::NoPlace { .. } | Error::Client { .. } => {
-                Blame::Machine
-            }
+            Error::Offline { .. }
+            | Error::Nowhere { .. }
+            | Error::NoPlace { .. }
+            | Error::Client { .. }
+            | Error::Engine { .. } => Blame::Machine,
             Error::Cancelled => Blame::Cancelled,
             Error::Store(error) => error.blame(),
             _ => Blame::Input,

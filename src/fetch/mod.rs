@@ -13,6 +13,8 @@ mod http;
 mod local;
 mod network;
 mod pypi;
+#[cfg(test)]
+mod server;
 pub mod settings;
 
 pub use error::Error;
@@ -84,6 +86,11 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// Pins a file that is had as it is.
+    pub fn file(sha256: Sha256, size: Option<u64>) -> Self {
+        Self { sha256, size }
+    }
+
     /// Finds the file in the store.
     pub fn present(&self, store: &Store) -> Option<Digest> {
         match self.size {
@@ -195,7 +202,7 @@ impl std::fmt::Display for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Request::Http(request) => write!(f, "{}", network::public(&request.url)),
-            Request::Crates(request) => write!(f, "{}-{}.crate", request.name, request.version),
+            Request::Crates(request) => f.write_str(&request.file()),
             Request::Pypi(request) => f.write_str(&request.file),
             Request::Local(request) => f.write_str(&request.path),
         }
