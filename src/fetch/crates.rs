@@ -60,7 +60,7 @@ impl Request {
             what: format!("crate `{}`", self.name),
             version: self.version.clone(),
         })?;
-        Ok(Pin { sha256: line.cksum, size: None })
+        Ok(Pin::file(line.cksum, None))
     }
 
     pub(super) fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {

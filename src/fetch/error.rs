@@ -65,6 +65,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] store::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] super::git::Error),
 }
 
 impl Error {
@@ -78,6 +82,7 @@ impl Error {
             | Error::Engine { .. } => Blame::Machine,
             Error::Cancelled => Blame::Cancelled,
             Error::Store(error) => error.blame(),
+            Error::Git(error) => error.blame(),
             _ => Blame::Input,
         }
     }

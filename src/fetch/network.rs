@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::{Context, Error};
 use crate::base::event::{Activity, Event, Outcome, next_id};
 use crate::base::{Cancel, Digest, Sha256};
-pub(super) use client::Client;
+pub(super) use client::{Body, Client};
 use transfer::Transfer;
 
 /// What is known of a file before it comes.
@@ -32,7 +32,7 @@ pub struct Expected {
 }
 
 /// More than this is no source: the cap where no size is pinned.
-const LARGEST: u64 = 4 << 30;
+pub(super) const LARGEST: u64 = 4 << 30;
 /// More than this is no index file that is read into memory.
 const LARGEST_INDEX: usize = 64 << 20;
 /// How often one place is asked before the next one is.
@@ -103,6 +103,17 @@ impl Network {
     /// Allows nothing: every use is an error that names who asked.
     pub fn offline() -> Self {
         Self::with(None)
+    }
+
+    /// Allows the network, and loses patience sooner than a person would.
+    #[cfg(test)]
+    pub(super) fn hasty(settings: Settings) -> Self {
+        let pace = Pace {
+            patience: Duration::from_millis(300),
+            step: Duration::from_millis(1),
+            longest: Duration::from_millis(400),
+        };
+        Self { pace, ..Self::new(settings) }
     }
 
     fn with(settings: Option<Settings>) -> Self {

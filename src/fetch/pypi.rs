@@ -65,7 +65,7 @@ impl Request {
     pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
         let (_, file) = self.find(context)?;
         let sha256 = file.hashes.sha256.ok_or_else(|| Error::NoHash { file: self.file.clone() })?;
-        Ok(Pin { sha256, size: file.size })
+        Ok(Pin::file(sha256, file.size))
     }
 
     pub(super) fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {

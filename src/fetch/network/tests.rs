@@ -17,14 +17,8 @@ fn exactly(text: &str) -> Expected {
     Expected { hash: Some(Sha256::of(text.as_bytes())), size: Some(text.len() as u64) }
 }
 
-/// A network that loses patience sooner than a person would.
 fn network() -> Network {
-    let pace = Pace {
-        patience: Duration::from_millis(300),
-        step: Duration::from_millis(1),
-        longest: Duration::from_millis(400),
-    };
-    Network { pace, ..Network::new(Settings::default()) }
+    Network::hasty(Settings::default())
 }
 
 fn get_with(
