@@ -49,7 +49,7 @@ impl Source {
 
 impl Request {
     pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
-        let registry = context.network.crates()?;
+        let registry = context.network.crates(&self.file())?;
         let url = format!("{registry}{}", index_path(&self.name));
         let text = context.network.get_small(&self.name, &[url], context)?;
         let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
@@ -60,16 +60,21 @@ impl Request {
             what: format!("crate `{}`", self.name),
             version: self.version.clone(),
         })?;
-        Ok(Pin { sha256: line.cksum, size: None })
+        Ok(Pin::file(line.cksum, None))
     }
 
     pub(super) fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {
-        let registry = context.network.crates()?;
+        let registry = context.network.crates(&self.file())?;
         let url = format!("{registry}config.json");
         let text = context.network.get_small("config.json", std::slice::from_ref(&url), context)?;
         let config: Config = serde_json::from_slice(&text)
             .map_err(|error| Error::Malformed { url, reason: error.to_string() })?;
         Ok(vec![self.download(&config.dl)])
+    }
+
+    /// The file's name.
+    pub(super) fn file(&self) -> String {
+        format!("{}-{}.crate", self.name, self.version)
     }
 
     /// Fills the `dl` template (cargo's reference, "Registry Index", Index configuration).

@@ -56,23 +56,33 @@ pub enum Error {
     #[error("no TLS here")]
     Client { source: reqwest::Error },
 
+    #[error("no thread for the network")]
+    Engine { source: std::io::Error },
+
     #[error("stopped")]
     Cancelled,
 
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] store::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] super::git::Error),
 }
 
 impl Error {
     /// Tells who is to act.
     pub fn blame(&self) -> Blame {
         match self {
-            Error::Offline { .. } | Error::Nowhere { .. } | Error::NoPlace { .. } | Error::Client { .. } => {
-                Blame::Machine
-            }
+            Error::Offline { .. }
+            | Error::Nowhere { .. }
+            | Error::NoPlace { .. }
+            | Error::Client { .. }
+            | Error::Engine { .. } => Blame::Machine,
             Error::Cancelled => Blame::Cancelled,
             Error::Store(error) => error.blame(),
+            Error::Git(error) => error.blame(),
             _ => Blame::Input,
         }
     }

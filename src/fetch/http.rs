@@ -60,11 +60,11 @@ impl Request {
     pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
         if let Some(sha256) = self.sha256 {
             let size = context.store.find_blob(&sha256).map(|digest| digest.size);
-            return Ok(Pin { sha256, size });
+            return Ok(Pin::file(sha256, size));
         }
         let expected = Expected { hash: None, size: None };
         let digest = context.network.get(&self.url, &self.places(context.network), expected, context)?;
-        Ok(Pin { sha256: digest.hash, size: Some(digest.size) })
+        Ok(Pin::file(digest.hash, Some(digest.size)))
     }
 
     pub(super) fn places(&self, network: &Network) -> Vec<String> {

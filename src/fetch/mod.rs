@@ -9,10 +9,13 @@
 mod crates;
 pub mod debian;
 mod error;
+pub mod git;
 mod http;
 mod local;
 mod network;
 mod pypi;
+#[cfg(test)]
+mod server;
 pub mod settings;
 
 pub use error::Error;
@@ -72,7 +75,8 @@ pub struct Context<'a> {
     pub cancel: &'a Cancel,
 }
 
-/// What a source is pinned to: the bytes of one file.
+/// What a source is pinned to: the bytes of one file. For a commit of a git repository that file is a tar of
+/// its tree, and git's own names for both stand beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
@@ -81,9 +85,20 @@ pub struct Pin {
     /// The file's size in bytes, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// The commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<git::Id>,
+    /// The commit's tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<git::Id>,
 }
 
 impl Pin {
+    /// Pins a file that is had as it is.
+    pub fn file(sha256: Sha256, size: Option<u64>) -> Self {
+        Self { sha256, size, commit: None, tree: None }
+    }
+
     /// Finds the file in the store.
     pub fn present(&self, store: &Store) -> Option<Digest> {
         match self.size {
@@ -97,7 +112,14 @@ impl Pin {
         if let Some(digest) = self.present(context.store) {
             return Ok(digest);
         }
-        let urls = request.places(context)?;
+        // Where the file may be had, the likeliest first.
+        let urls = match request {
+            Request::Http(request) => request.places(context.network),
+            Request::Git(request) => return request.fetch(self, context),
+            Request::Crates(request) => request.places(context)?,
+            Request::Pypi(request) => request.places(context)?,
+            Request::Local(request) => return Err(request.no_pin()),
+        };
         let expected = Expected { hash: Some(self.sha256), size: self.size };
         context.network.get(&request.to_string(), &urls, expected, context)
     }
@@ -134,6 +156,7 @@ macro_rules! family {
 
 family! {
     "url" => Http(http::Source, http::Request),
+    "git" => Git(git::Source, git::Request),
     "crate" => Crates(crates::Source, crates::Request),
     "pypi" => Pypi(pypi::Source, pypi::Request),
     "path" => Local(local::Source, local::Request),
@@ -144,6 +167,7 @@ impl Source {
     pub fn request(&self, arch: Arch, substitute: &Substitute<'_>) -> Result<Request, String> {
         Ok(match self {
             Source::Http(source) => Request::Http(source.request(arch, substitute)?),
+            Source::Git(source) => Request::Git(source.request(substitute)?),
             Source::Crates(source) => Request::Crates(source.request(substitute)?),
             Source::Pypi(source) => Request::Pypi(source.request(arch, substitute)?),
             Source::Local(source) => Request::Local(source.request()),
@@ -154,6 +178,7 @@ impl Source {
     pub fn texts(&self) -> Vec<&str> {
         match self {
             Source::Http(source) => source.texts(),
+            Source::Git(source) => source.texts(),
             Source::Crates(source) => vec![&source.version],
             Source::Pypi(source) => source.texts(),
             Source::Local(_) => Vec::new(),
@@ -174,18 +199,9 @@ impl Request {
     pub fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
         match self {
             Request::Http(request) => request.resolve(context),
+            Request::Git(request) => request.resolve(context),
             Request::Crates(request) => request.resolve(context),
             Request::Pypi(request) => request.resolve(context),
-            Request::Local(request) => Err(request.no_pin()),
-        }
-    }
-
-    /// Lists where the file may be had, the likeliest first.
-    fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {
-        match self {
-            Request::Http(request) => Ok(request.places(context.network)),
-            Request::Crates(request) => request.places(context),
-            Request::Pypi(request) => request.places(context),
             Request::Local(request) => Err(request.no_pin()),
         }
     }
@@ -195,7 +211,8 @@ impl std::fmt::Display for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Request::Http(request) => write!(f, "{}", network::public(&request.url)),
-            Request::Crates(request) => write!(f, "{}-{}.crate", request.name, request.version),
+            Request::Git(request) => request.fmt(f),
+            Request::Crates(request) => f.write_str(&request.file()),
             Request::Pypi(request) => f.write_str(&request.file),
             Request::Local(request) => f.write_str(&request.path),
         }

@@ -65,7 +65,7 @@ impl Request {
     pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
         let (_, file) = self.find(context)?;
         let sha256 = file.hashes.sha256.ok_or_else(|| Error::NoHash { file: self.file.clone() })?;
-        Ok(Pin { sha256, size: file.size })
+        Ok(Pin::file(sha256, file.size))
     }
 
     pub(super) fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {
@@ -77,7 +77,7 @@ impl Request {
         // PEP 503: runs of `-`, `_` and `.` are one `-`.
         let words: Vec<_> = self.pypi.split(['-', '_', '.']).filter(|word| !word.is_empty()).collect();
         let name = words.join("-").to_ascii_lowercase();
-        let url = format!("{}{name}/", context.network.pypi()?);
+        let url = format!("{}{name}/", context.network.pypi(&self.file)?);
         let text = context.network.get_small(&self.pypi, std::slice::from_ref(&url), context)?;
         let page: Page = serde_json::from_slice(&text)
             .map_err(|error| Error::Malformed { url: url.clone(), reason: error.to_string() })?;

@@ -75,7 +75,7 @@ struct Answers {
 impl Resolver for Answers {
     fn source(&self, request: &Request) -> Result<Pin, Unanswered> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        Ok(Pin { sha256: Sha256::of(toml::to_string(request).unwrap().as_bytes()), size: Some(1000) })
+        Ok(Pin::file(Sha256::of(toml::to_string(request).unwrap().as_bytes()), Some(1000)))
     }
 
     fn suite(&self, suite: &Suite, _: &Path) -> Result<SuitePin, Unanswered> {
@@ -578,7 +578,7 @@ proptest::proptest! {
         }).collect();
         let mut file = File { assembly, ..File::default() };
         let request: Request = toml::Table::from_iter([("url".to_owned(), url.into())]).try_into().unwrap();
-        let pin = Pin { sha256: Sha256::of(b""), size };
+        let pin = Pin::file(Sha256::of(b""), size);
         let entry = file::SourceEntry { version, pin, request };
         file.source.insert(id.name.clone(), [(Platform::All, entry)].into());
         let packages: BTreeSet<_> = paths.into_iter().collect();
@@ -601,7 +601,7 @@ proptest::proptest! {
     fn no_edit_goes_unnoticed(at in 0.0..1.0f64, length in 0..4usize, text in "[ a-z0-9\"=\n]{0,4}") {
         let id = Id { role: Role::Package, name: Name::new("any").unwrap() };
         let request: Request = toml::Table::from_iter([("url".to_owned(), "a".into())]).try_into().unwrap();
-        let pin = Pin { sha256: Sha256::of(b""), size: Some(1) };
+        let pin = Pin::file(Sha256::of(b""), Some(1));
         let entry = file::SourceEntry { version: None, pin, request };
         let mut file = File::default();
         file.source.insert(id.name.clone(), [(Platform::All, entry)].into());
