@@ -101,7 +101,12 @@ fn main() {
     let first = run(&store, &files);
     println!(
         "{} packages: unpack {:.2} s, checkout {:.2} s, configure {:.2} s, settle {:.2} s; {}",
-        files.len(), first.unpack, first.checkout, first.configure, first.settle, first.digest
+        files.len(),
+        first.unpack,
+        first.checkout,
+        first.configure,
+        first.settle,
+        first.digest
     );
     if let Some(file) = options.get("manifest") {
         fs_err::write(file, manifest(&first.tree)).expect("the manifest can be written");

@@ -1,4 +1,69 @@
 //! The command line: the only code that reads argv and the environment, or prints.
+//!
+//! A file a command; each is a thin layer over one function of [`crate::pipeline`]. Progress, warnings, errors and the
+//! summary go to stderr, results (`--json`, tables, logs, schemas) to stdout. Exit codes: 0 done, 1 a recipe, lock or
+//! download is wrong, 2 usage, 3 a build failed, 4 this machine can't, 130 stopped.
 
+mod arguments;
+mod build;
+mod failure;
+mod fetch;
+mod host;
+mod lock;
+mod plan;
 pub mod progress;
 pub mod render;
+mod schema;
+mod session;
+mod steps;
+mod store;
+mod text;
+
+use clap::Parser as _;
+
+use crate::base::Blame;
+use arguments::{Arguments, Command};
+use session::Session;
+
+/// Runs the program; gives its exit code.
+pub fn run() -> i32 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors: clap knows where each goes.
+            let code = error.exit_code();
+            drop(error.print());
+            return code;
+        }
+    };
+    let session = Session::new(arguments.common);
+    let result = match &arguments.command {
+        Command::Build(command) => build::run(&session, command),
+        Command::Lock(command) => lock::run(&session, command),
+        Command::Fetch(command) => fetch::run(&session, command),
+        Command::Plan(command) => plan::run(&session, command),
+        Command::Log(command) => steps::log(&session, command),
+        Command::Shell(command) => steps::shell(&session, command),
+        Command::Store(command) => store::run(&session, command),
+        Command::Schema(command) => schema::run(command),
+    };
+    session.progress.finish();
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            let style = render::Style::of_terminal();
+            eprint!("{}", render::render(&*failure.error, style));
+            code(failure.blame)
+        }
+    }
+}
+
+fn code(blame: Blame) -> i32 {
+    match blame {
+        Blame::Input => 1,
+        Blame::Usage => 2,
+        Blame::Build => 3,
+        Blame::Machine => 4,
+        Blame::Cancelled => 130,
+    }
+}

@@ -16,6 +16,8 @@ use std::fmt::Write as _;
 
 use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 
+use super::host;
+
 /// How the text may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
@@ -28,6 +30,17 @@ pub struct Style {
 impl Style {
     /// For logs and pipes: no colours, 80 columns.
     pub const PLAIN: Style = Style { color: false, width: 80 };
+
+    /// What fits stderr: plain unless it is a terminal.
+    pub(super) fn of_terminal() -> Style {
+        use std::io::IsTerminal as _;
+        if !std::io::stderr().is_terminal() {
+            return Style::PLAIN;
+        }
+        let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map(|size| usize::from(size.ws_col));
+        let columns = host::columns().or(columns.ok()).filter(|&columns| columns >= 40);
+        Style { color: host::color_allowed(), width: columns.unwrap_or(80).min(100) }
+    }
 
     fn paint(self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }

@@ -64,6 +64,10 @@ pub enum Error {
 
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Debian(#[from] super::debian::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] store::Error),
 
     #[error(transparent)]
@@ -81,6 +85,7 @@ impl Error {
             | Error::Client { .. }
             | Error::Engine { .. } => Blame::Machine,
             Error::Cancelled => Blame::Cancelled,
+            Error::Debian(error) => error.blame(),
             Error::Store(error) => error.blame(),
             Error::Git(error) => error.blame(),
             _ => Blame::Input,

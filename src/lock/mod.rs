@@ -67,6 +67,8 @@ pub struct Locked {
     pub runtimes: BTreeMap<Name, Runtime>,
     /// The images.
     pub images: BTreeMap<Name, LockedImage>,
+    /// The version of every package of the project: images name them in their tags.
+    pub versions: BTreeMap<Name, String>,
 }
 
 /// A suite at exactly known release files.
@@ -228,6 +230,7 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
         packages: BTreeMap::new(),
         runtimes: project.runtimes.clone(),
         images: BTreeMap::new(),
+        versions: project.packages.iter().map(|(name, p)| (name.clone(), p.version.clone())).collect(),
     };
     for (id, file) in files {
         let Some(mut file) = file else { continue };

@@ -20,7 +20,7 @@ use crate::base::{Blame, GuestPath};
 pub const VERSION_FILE: &str = "/kind/version";
 
 /// What a node image is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Node {
     /// The image's name and tag as `kind create cluster --image` takes them.
     pub reference: String,
@@ -33,7 +33,7 @@ pub struct Node {
 }
 
 /// One containerd runtime and everything that must agree with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Runtime {
     /// containerd's handler name (`containerd.runtimes.<handler>`).
     pub handler: String,
@@ -56,7 +56,7 @@ pub struct Runtime {
 }
 
 /// A value of containerd's runtime `options`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum OptionValue {
     /// `true` or `false`.
@@ -68,12 +68,25 @@ pub enum OptionValue {
 }
 
 /// A container of an example workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ExampleContainer {
     /// The container's name in the pod.
     pub name: String,
     /// The image's reference.
     pub image: String,
+}
+
+impl Node {
+    /// Gives the same node without what [`configure`] does not look at, so that it names the configuration.
+    pub fn configuration(&self) -> Node {
+        let bare = |runtime: &Runtime| Runtime {
+            runtime_class: String::new(),
+            node_labels: BTreeMap::new(),
+            example: Vec::new(),
+            ..runtime.clone()
+        };
+        Node { reference: String::new(), runtimes: self.runtimes.iter().map(bare).collect(), ..self.clone() }
+    }
 }
 
 /// Files to put into an image, by path.

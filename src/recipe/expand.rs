@@ -50,11 +50,11 @@ impl Package {
 
 impl Image {
     /// Replaces each `{name}` in the tag, the reference, environment variables and the configuration; names are
-    /// those of the project's packages (their versions) and the architecture's.
-    pub fn expand(&self, project: &Project, arch: Arch) -> Image {
+    /// those of the project's packages (`version` gives theirs) and the architecture's.
+    pub fn expand(&self, version: &dyn Fn(&str) -> Option<String>, arch: Arch) -> Image {
         let mut image = self.clone();
         for (_, text) in image.places() {
-            *text = replaced(text, &|name| project.image_variable(name, arch));
+            *text = replaced(text, &|name| of_arch(name, arch).or_else(|| version(name)));
         }
         image
     }
@@ -77,7 +77,12 @@ impl Image {
 impl Project {
     /// Gives what `{name}` stands for in an image's strings.
     pub fn image_variable(&self, name: &str, arch: Arch) -> Option<String> {
-        of_arch(name, arch).or_else(|| self.packages.get(name).map(|package| package.version.clone()))
+        of_arch(name, arch).or_else(|| self.version(name))
+    }
+
+    /// Gives a package's version.
+    pub fn version(&self, package: &str) -> Option<String> {
+        self.packages.get(package).map(|package| package.version.clone())
     }
 }
 

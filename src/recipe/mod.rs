@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use error::near;
 pub use error::{Error, Fault, Problem};
 pub use image::{Config, Image, Layer, Node, Platform, System};
 pub use package::{Build, Limits, Package, PackageSource, Source, Sources, Test};

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::value::{Size, Time};
-use crate::base::Name;
+use crate::base::{GuestPath, Name};
 pub use crate::fetch::Source;
 
 /// A package: sources that are fetched, a script that builds them, a script that tries the result.
@@ -31,6 +31,9 @@ pub struct Package {
     /// patches are applied to.
     #[serde(default)]
     pub sources: Sources,
+    /// Paths of the result that only builds use, such as `/include`: they are left out of images.
+    #[serde(default)]
+    pub development: Vec<GuestPath>,
     /// How the package is built.
     pub build: Build,
     /// How the result is tried after the build.

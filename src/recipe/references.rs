@@ -40,6 +40,9 @@ pub(super) fn needs(project: &Project, id: &Id) -> Vec<Id> {
         Role::Runtime => {
             if let Some(runtime) = project.runtimes.get(&id.name) {
                 add(Role::Package, &runtime.packages);
+                let images: Vec<_> =
+                    runtime.example.iter().map(|container| container.image.clone()).collect();
+                add(Role::Image, &images);
             }
         }
         Role::Image => {

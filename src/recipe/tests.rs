@@ -157,7 +157,7 @@ fn a_good_project_loads() {
     assert_eq!(names, [("library", false), ("headers", true)]);
     assert_eq!(wasmtime.expand(Arch::Arm64).build.env["WASMTIME"], "25.0.0-arm64");
     let node = project.default_image().unwrap();
-    assert_eq!(node.expand(&project, Arch::Amd64).tag, "v1.21-amd64");
+    assert_eq!(node.expand(&|name| project.version(name), Arch::Amd64).tag, "v1.21-amd64");
     assert_eq!(node.node.as_ref().unwrap().containerd_config.as_str(), "/etc/containerd/config.toml");
     let all = project.closure(&project.targets(&[]).unwrap());
     let all: Vec<_> = all.iter().map(Id::to_string).collect();

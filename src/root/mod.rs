@@ -33,3 +33,6 @@ pub use settle::settle;
 pub use unpack::{Package, unpack};
 
 use merge::Merged;
+
+/// The version of what [`unpack`] writes and [`settle`] takes away: part of the key of every root.
+pub const RULES: u32 = 1;

@@ -2,4 +2,6 @@
 use super::Error;
 use crate::store::{Store, Tree};
 /// x
-pub fn settle(_store: &Store, tree: Tree) -> Result<Tree, Error> { Ok(tree) }
+pub fn settle(_store: &Store, tree: Tree) -> Result<Tree, Error> {
+    Ok(tree)
+}

@@ -29,6 +29,9 @@ mod tests;
 pub use archive::{Deb, archive, deb};
 pub use error::Error;
 
+/// The version of the rules above: part of the key of whatever is unpacked.
+pub const RULES: u32 = 1;
+
 /// What an archive may grow to before it is called a bomb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -1,0 +1,177 @@
+//! What can be said on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Reproducible Kubernetes node images with WebAssembly runtimes.
+#[derive(Debug, Parser)]
+#[command(name = "nodeimg", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// The project's folder
+    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    pub(super) project: PathBuf,
+    /// Never use the network
+    #[arg(long, global = true)]
+    pub(super) offline: bool,
+    /// Print one JSON document on stdout when done
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print warnings and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Print what steps print, each fetch and each decision
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make images and packages, and put them below `out/`
+    Build(Build),
+    /// Pin what recipes ask for in `lockfiles/`, and show what changed
+    Lock(Lock),
+    /// Bring everything that a build needs into the store
+    Fetch(Fetch),
+    /// Show what would be fetched, built or reused, and why, without doing it
+    Plan(Plan),
+    /// Print what a step printed when it last ran
+    Log(Log),
+    /// Open a shell in a step's sandbox: its files, environment and ids
+    Shell(Shell),
+    /// Look at and clean the store
+    Store(Store),
+    /// Print the JSON schema of recipes
+    Schema(Schema),
+}
+
+/// Which locks count.
+#[derive(Debug, Args)]
+pub(super) struct Locking {
+    /// Take locks as they are: a missing or stale one is an error. With a value, another lock file for the target, or
+    /// another folder in place of `lockfiles/`
+    #[arg(
+        long,
+        visible_alias = "locked",
+        value_name = "FILE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = clap::value_parser!(OsString)
+    )]
+    pub(super) lock: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// Images or packages; by default the project's default image
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<String>,
+    #[command(flatten)]
+    pub(super) locking: Locking,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Where outputs go; by default `out` in the project's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Go on with what does not depend on a failed step
+    #[arg(long)]
+    pub(super) keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Lock {
+    /// Recipes, with all that they need; by default every recipe
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<String>,
+    /// Only compare locks with recipes, offline
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Ask anew for what is pinned already
+    #[arg(long, conflicts_with = "check")]
+    pub(super) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Fetch {
+    /// Images or packages; by default the project's default image
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Plan {
+    /// Images or packages; by default the project's default image
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Log {
+    /// The step: `crun`, `crun:test`, `crun:root`
+    pub(super) step: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Shell {
+    /// The step: `crun`, `crun:test`, `crun:root`
+    pub(super) step: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Store {
+    #[command(subcommand)]
+    pub(super) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StoreCommand {
+    /// Print where the store is
+    Path,
+    /// Count what is in it, and what each project keeps
+    Ls,
+    /// Read everything again and remove what is damaged
+    Verify,
+    /// Remove what no project keeps and nobody used lately
+    Gc(Gc),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Gc {
+    /// Keep what was used in the last so many days; 0 removes all that no project keeps
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub(super) unused_for: u32,
+    /// Then remove what was used longest ago until no more than this is left, such as `20GiB`
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<crate::recipe::Size>,
+    /// Only tell what would be removed
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Whose schema; by default all, by folder
+    #[arg(value_name = "ROLE")]
+    pub(super) role: Option<Role>,
+}
+
+/// The roles of recipes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Role {
+    Suites,
+    Packages,
+    Runtimes,
+    Images,
+}

@@ -1,0 +1,68 @@
+//! Any error of the library with who is to act, as it is shown.
+
+use miette::Diagnostic;
+
+use crate::base::Blame;
+use crate::{fetch, lock, pipeline, realise, recipe, store};
+
+/// Why a command did not do what it was asked.
+pub(super) struct Failure {
+    pub(super) blame: Blame,
+    pub(super) error: Box<dyn Diagnostic + Send + Sync>,
+}
+
+macro_rules! failures {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self { blame: error.blame(), error: Box::new(error) }
+            }
+        })+
+    };
+}
+
+failures!(fetch::Error, lock::Error, pipeline::Error, realise::Error, recipe::Error, store::Error, Problem);
+
+/// What is wrong with what the command line asked for.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(super) enum Problem {
+    #[error("no step `{name}` in the plan of {what}")]
+    #[diagnostic(help("{}", near.as_ref().map_or_else(
+        || "`nodeimg plan -v` lists the steps".to_owned(), |near| format!("did you mean `{near}`?"))))]
+    NoStep { name: String, what: String, near: Option<String> },
+
+    #[error("step `{0}` has printed nothing yet")]
+    #[diagnostic(help("`nodeimg build` runs it"))]
+    NoLog(String),
+
+    #[error("this machine is neither amd64 nor arm64")]
+    Architecture,
+
+    #[error("no folder for the store: neither `NODEIMG_STORE`, `XDG_CACHE_HOME` nor `HOME` is set")]
+    #[diagnostic(help("set `NODEIMG_STORE` to a directory that you own"))]
+    NoStore,
+
+    #[error("`{0}` is no lock file and no folder with lock files")]
+    #[diagnostic(help(
+        "`--lock=FILE` names the lock of one target, `--lock=DIR` a folder like `lockfiles/`"
+    ))]
+    NoLock(String),
+
+    #[error("`--lock=FILE` goes with one target, {0} are given")]
+    #[diagnostic(help("name a folder like `lockfiles/` for several"))]
+    OneLock(usize),
+
+    #[error("can't write to stdout")]
+    Output(#[source] std::io::Error),
+}
+
+impl Problem {
+    fn blame(&self) -> Blame {
+        match self {
+            Problem::NoStep { .. } | Problem::NoLog(_) | Problem::NoLock(_) | Problem::OneLock(_) => {
+                Blame::Usage
+            }
+            Problem::Architecture | Problem::NoStore | Problem::Output(_) => Blame::Machine,
+        }
+    }
+}

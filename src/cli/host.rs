@@ -1,0 +1,72 @@
+//! What this host says: the environment and where its clients keep their settings.
+
+#![expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+
+use std::path::{Path, PathBuf};
+
+use crate::fetch::settings::Host;
+
+fn path(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+/// Finds the store's folder: `$NODEIMG_STORE`, else `nodeimg` in `$XDG_CACHE_HOME` or `~/.cache`.
+pub(super) fn store() -> Option<PathBuf> {
+    let cache = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
+    path("NODEIMG_STORE").or_else(|| Some(cache()?.join("nodeimg")))
+}
+
+/// Tells whether colours are wanted (no-color.org).
+pub(super) fn color_allowed() -> bool {
+    path("NO_COLOR").is_none() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How many columns the user says the terminal has.
+pub(super) fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
+
+/// Finds where registries are according to the host's own clients.
+pub(super) fn settings() -> Host {
+    let home = path("HOME").unwrap_or_default();
+    let config = path("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+    let own = config.join("nodeimg/config.toml");
+    let pip = [path("PIP_CONFIG_FILE"), Some(config.join("pip/pip.conf")), Some(home.join(".pip/pip.conf"))];
+    let mut pip: Vec<_> = pip.into_iter().flatten().collect();
+    pip.push("/etc/pip.conf".into());
+    Host {
+        config: own.is_file().then_some(own),
+        apt: "/etc/apt".into(),
+        cargo: path("CARGO_HOME").unwrap_or_else(|| home.join(".cargo")),
+        pip,
+        pip_index: std::env::var("PIP_INDEX_URL").ok().filter(|url| !url.is_empty()),
+        python: python(&home),
+    }
+}
+
+/// Lists folders that Python packages may be installed in, beside each `python3` of `PATH` and in pyenv's versions.
+fn python(home: &Path) -> Vec<PathBuf> {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let mut prefixes: Vec<PathBuf> = std::env::split_paths(&search)
+        .filter(|folder| folder.join("python3").exists())
+        .filter_map(|folder| folder.parent().map(Path::to_owned))
+        .collect();
+    prefixes.extend(children(&path("PYENV_ROOT").unwrap_or_else(|| home.join(".pyenv")).join("versions")));
+    prefixes.push("/usr/local".into());
+    let mut found = vec![PathBuf::from("/usr/lib/python3/dist-packages")];
+    for prefix in prefixes {
+        let versions = children(&prefix.join("lib")).into_iter().filter(|folder| {
+            folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("python3"))
+        });
+        found
+            .extend(versions.flat_map(|folder| [folder.join("site-packages"), folder.join("dist-packages")]));
+    }
+    found
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs_err::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths
+}

@@ -1,0 +1,57 @@
+//! `nodeimg lock`: pins what recipes ask for, and shows what changed.
+
+use serde_json::json;
+
+use super::arguments::Lock;
+use super::failure::Failure;
+use super::session::Session;
+use super::text;
+use crate::lock::{self, Change, Step, Update};
+use crate::pipeline;
+
+pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
+    let project = session.project()?;
+    let targets = project.lockable(&command.targets)?;
+    let all = command.targets.is_empty();
+    if command.check {
+        lock::check(&project, &targets, all)?;
+        if session.common.json {
+            text::json(&json!({ "changes": [] }))?;
+        } else if !session.common.quiet {
+            session.progress.line(&format!(
+                "{:>10} {} up to date",
+                "locks",
+                text::count(targets.len(), "recipe")
+            ));
+        }
+        return Ok(0);
+    }
+    let update =
+        if command.update { Update::Recipes(targets.iter().cloned().collect()) } else { Update::Nothing };
+    let (network, store) = (session.network()?, session.store()?);
+    let resolution = pipeline::relock(&project, &targets, all, &update, &session.fetching(&network, &store))?;
+    resolution.write(&project)?;
+    if session.common.json {
+        let changes: Vec<_> = resolution.changes.iter().map(change).collect();
+        text::json(&json!({ "changes": changes, "files": resolution.files.keys().collect::<Vec<_>>() }))?;
+    } else if !session.common.quiet {
+        for change in &resolution.changes {
+            session.progress.line(&format!("{:>10} {change}", "locked"));
+        }
+        let files = match resolution.files.len() {
+            0 => "nothing changed".to_owned(),
+            count => format!("{} changed in `lockfiles/`: review the diff", text::count(count, "file")),
+        };
+        session.progress.line(&format!("{:>10} {files}", "locks"));
+    }
+    Ok(0)
+}
+
+fn change(change: &Change) -> serde_json::Value {
+    let (before, now) = match &change.step {
+        Step::Added(now) => (None, Some(now)),
+        Step::Removed(before) => (Some(before), None),
+        Step::Changed(before, now) => (Some(before), Some(now)),
+    };
+    json!({ "recipe": change.recipe.to_string(), "what": change.what, "before": before, "now": now })
+}

@@ -1,0 +1,89 @@
+//! The whole way from recipes to what lies in `out/`: one function an arrow of the crate's picture.
+//!
+//! ```text
+//! load ─▶ Project ─locked─▶ Locked ─plan─▶ Plan ─build─▶ Built
+//!            └────relock────▶ Resolution (the network may discover)
+//! ```
+//!
+//! Each takes what the one before gave. Nothing here reads the environment or prints.
+
+mod error;
+mod files;
+mod outputs;
+mod resolve;
+
+use std::path::Path;
+
+pub use error::Error;
+pub use outputs::Built;
+
+use crate::base::{Arch, Cancel};
+use crate::fetch;
+use crate::lock::{self, Elsewhere, Locked, Resolution, Update};
+use crate::plan::Plan;
+use crate::realise::{self, Context, Outcome};
+use crate::recipe::{self, Id, Project};
+use crate::store::Store;
+
+/// Reads a project's recipes.
+pub fn load(path: &Path) -> Result<Project, Error> {
+    Ok(recipe::load(path)?)
+}
+
+/// Puts recipes and locks together, or says how they differ. Offline.
+pub fn locked(project: &Project, targets: &[Id], elsewhere: &Elsewhere) -> Result<Locked, Error> {
+    Ok(lock::load(project, targets, elsewhere)?)
+}
+
+/// Asks the network for what is not pinned yet. Writes nothing: see [`Resolution::write`].
+pub fn relock(
+    project: &Project,
+    targets: &[Id],
+    all: bool,
+    update: &Update,
+    context: &fetch::Context<'_>,
+) -> Result<Resolution, Error> {
+    let resolver = resolve::Asking::new(context);
+    Ok(lock::resolve(project, targets, all, update, &resolver, context.cancel)?)
+}
+
+/// Plans what the targets need. Takes the project's own files into the store.
+pub fn plan(
+    project: &Project,
+    locked: &Locked,
+    targets: &[Id],
+    arch: Arch,
+    store: &Store,
+) -> Result<Plan, Error> {
+    let files = files::take_in(project, targets, store)?;
+    Ok(Plan::new(locked, targets, arch, &files))
+}
+
+/// Brings every file that the targets need into the store, whether or not what is made of it is there.
+pub fn fetch(plan: &Plan, context: &Context<'_>) -> Result<Outcome, Error> {
+    use crate::plan::Work;
+    let is_file = |&step: &usize| matches!(plan.steps[step].work, Work::Fetch(_));
+    let files: Vec<_> = (0..plan.steps.len()).filter(is_file).collect();
+    Ok(realise::realise(plan, &files, context)?)
+}
+
+/// Realises a plan's targets and writes them below `out`; gives what lies there now and what was done for it.
+pub fn build(
+    plan: &Plan,
+    project: &Project,
+    out: &Path,
+    context: &Context<'_>,
+) -> Result<(Vec<Built>, Outcome), Error> {
+    let outcome = realise::realise(plan, &plan.wanted(), context)?;
+    let mut built = Vec::new();
+    for target in &plan.targets {
+        check(context.cancel)?;
+        built.push(outputs::write(target, &outcome, out, context)?);
+    }
+    outputs::keep(plan, &outcome, project, context.store)?;
+    Ok((built, outcome))
+}
+
+fn check(cancel: &Cancel) -> Result<(), Error> {
+    if cancel.is_cancelled() { Err(Error::Realise(realise::Error::Cancelled)) } else { Ok(()) }
+}

@@ -1,0 +1,45 @@
+//! What can go wrong on the way: the errors of the stages, passed on.
+
+use miette::Diagnostic;
+
+use crate::base::Blame;
+use crate::{export, fetch, image, lock, realise, recipe, store, unpack};
+
+/// A stage's error.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error(transparent)]
+#[allow(missing_docs, reason = "each variant is the error of the folder it is named after")]
+pub enum Error {
+    #[diagnostic(transparent)]
+    Recipe(#[from] recipe::Error),
+    #[diagnostic(transparent)]
+    Lock(#[from] lock::Error),
+    #[diagnostic(transparent)]
+    Fetch(#[from] fetch::Error),
+    #[diagnostic(transparent)]
+    Unpack(#[from] unpack::Error),
+    #[diagnostic(transparent)]
+    Realise(#[from] realise::Error),
+    #[diagnostic(transparent)]
+    Image(#[from] image::Error),
+    #[diagnostic(transparent)]
+    Export(#[from] export::Error),
+    #[diagnostic(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Tells who is to act.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Error::Recipe(error) => error.blame(),
+            Error::Lock(error) => error.blame(),
+            Error::Fetch(error) => error.blame(),
+            Error::Unpack(error) => error.blame(),
+            Error::Realise(error) => error.blame(),
+            Error::Image(error) => error.blame(),
+            Error::Export(error) => error.blame(),
+            Error::Store(error) => error.blame(),
+        }
+    }
+}

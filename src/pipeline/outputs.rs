@@ -1,0 +1,109 @@
+//! What a build leaves below `out/`.
+//!
+//! ```text
+//! out/<image>/oci/              the image as an OCI layout
+//! out/<image>/image.tar         the same as one file: docker-archive and OCI layout in one
+//! out/<image>/*.yaml            a node's manifests
+//! out/<image>/workloads/*.tar   images that the node's examples run
+//! out/packages/<package>/       a package's result
+//! ```
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::base::{Digest, event};
+use crate::plan::{Plan, Target};
+use crate::realise::{Context, Outcome};
+use crate::recipe::{Id, Project};
+use crate::store::Store;
+use crate::{export, image};
+
+/// A target that was built, and where it lies.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The recipe.
+    pub recipe: Id,
+    /// The tree in the store: for an image its OCI layout.
+    pub tree: Digest,
+    /// The folder below `out`.
+    pub folder: PathBuf,
+    /// The files and folders that a person wants, relative to `folder`.
+    pub files: Vec<String>,
+    /// What an image is; nothing for packages.
+    pub image: Option<(String, image::Summary)>,
+    /// Whether all of it lay there already.
+    pub unchanged: bool,
+}
+
+/// Writes a target's outputs that are not there yet.
+pub(super) fn write(
+    target: &Target,
+    outcome: &Outcome,
+    out: &Path,
+    context: &Context<'_>,
+) -> Result<Built, Error> {
+    let store = context.store;
+    let tree = outcome.artifacts[&target.step];
+    let mut unchanged = true;
+    let mut export = |form, tree: &Digest, to: &Path| -> Result<(), Error> {
+        let done = export::export(store, form, tree, to, context.cancel)?;
+        unchanged &= done == event::Outcome::Reused;
+        Ok(())
+    };
+    let Some(image) = &target.image else {
+        let folder = out.join("packages").join(target.recipe.name.as_str());
+        export(export::Form::Files, &tree, &folder)?;
+        return Ok(Built {
+            recipe: target.recipe.clone(),
+            tree,
+            folder,
+            files: Vec::new(),
+            image: None,
+            unchanged,
+        });
+    };
+    let folder = out.join(target.recipe.name.as_str());
+    export(export::Form::OciLayout, &tree, &folder.join("oci"))?;
+    export(export::Form::Archive, &tree, &folder.join("image.tar"))?;
+    let mut files = vec!["image.tar".to_owned(), "oci".to_owned()];
+    for (name, step) in &image.workloads {
+        let file = format!("workloads/{name}.tar");
+        export(export::Form::Archive, &outcome.artifacts[step], &folder.join(&file))?;
+        files.push(file);
+    }
+    for (name, text) in &image.beside {
+        unchanged &= !replace(&folder.join(name), text)?;
+        files.push(name.clone());
+    }
+    let summary = image::read(store, &store.tree(&tree)?)?;
+    let image = Some((image.reference.clone(), summary));
+    Ok(Built { recipe: target.recipe.clone(), tree, folder, files, image, unchanged })
+}
+
+/// Writes a small file in one step, unless it says the same; tells whether it was written.
+fn replace(path: &Path, text: &str) -> Result<bool, Error> {
+    if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(false);
+    }
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new()
+            .prefix(".nodeimg-")
+            .permissions(std::fs::Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| export::Error::Io { action: "write", path: path.to_owned(), source })?;
+    Ok(true)
+}
+
+/// Keeps what a project's targets are from being collected.
+pub(super) fn keep(plan: &Plan, outcome: &Outcome, project: &Project, store: &Store) -> Result<(), Error> {
+    let path = fs_err::canonicalize(project.path()).unwrap_or_else(|_| project.path().to_owned());
+    let kept: Vec<Digest> = plan.wanted().iter().map(|step| outcome.artifacts[step]).collect();
+    Ok(store.keep(&path.display().to_string(), &kept)?)
+}

@@ -1,0 +1,67 @@
+//! Answers the lock's requests by asking the network.
+
+use std::path::Path;
+
+use crate::base::{Arch, Blame};
+use crate::fetch::debian::{Indices, PackagePin, Pocket, Snapshot, SuitePin};
+use crate::fetch::{Context, Pin, Request};
+use crate::lock::{Resolver, Unanswered};
+use crate::recipe::Suite;
+
+/// The resolver that asks.
+pub(super) struct Asking<'a> {
+    context: &'a Context<'a>,
+    indices: Indices,
+}
+
+/// A key that a suite's recipe names can't be read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("can't read `recipes/suites/{file}`")]
+struct NoKey {
+    file: String,
+    source: std::io::Error,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(context: &'a Context<'a>) -> Self {
+        Self { context, indices: Indices::default() }
+    }
+}
+
+impl Resolver for Asking<'_> {
+    fn source(&self, request: &Request) -> Result<Pin, Unanswered> {
+        Ok(request.resolve(self.context)?)
+    }
+
+    fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered> {
+        let key = |file: &String| match fs_err::read(folder.join(file)) {
+            Ok(text) => Ok((file.clone(), text)),
+            Err(source) => {
+                let error = NoKey { file: file.clone(), source };
+                Err(Unanswered { blame: Blame::Machine, error: Box::new(error) })
+            }
+        };
+        let keys = suite.keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        let pocket =
+            |own: &crate::recipe::Pocket| Pocket { archive: own.archive.clone(), suite: own.suite.clone() };
+        let pockets: Vec<_> = suite.pockets.iter().map(pocket).collect();
+        let snapshot = Snapshot {
+            moment: suite.snapshot.as_str(),
+            components: &suite.components,
+            pockets: &pockets,
+            keys: &keys,
+        };
+        Ok(snapshot.pin(self.context)?)
+    }
+
+    fn root(
+        &self,
+        suite: &Suite,
+        _: &Path,
+        pin: &SuitePin,
+        arch: Arch,
+        wants: &[String],
+    ) -> Result<Vec<PackagePin>, Unanswered> {
+        Ok(self.indices.closure(pin, suite.snapshot.as_str(), arch, wants, self.context)?)
+    }
+}

@@ -1,0 +1,161 @@
+//! The steps of an image: system, layers, a node's configuration, assembly.
+
+use std::collections::BTreeMap;
+
+use super::package::{guest, limits};
+use super::step::{Assembly, Label, Part, Run, RunKind, Work};
+use super::{Builder, ImageTarget, StepId};
+use crate::base::Name;
+use crate::recipe::{self, Id, Image, Role};
+use crate::{image, node, root};
+
+impl Builder<'_> {
+    /// Plans an image.
+    pub(super) fn image(&mut self, name: &Name) -> StepId {
+        let id = Id::new(Role::Image, name);
+        if let Some(&step) = self.made.get(&id) {
+            return step;
+        }
+        let locked = &self.locked.images[name];
+        let recipe = self.expanded(name);
+        let mut layers = Vec::new();
+        if let Some(system) = &recipe.system {
+            let root = locked.system.as_ref().expect("a lock that fits has the system's root");
+            let root = self.root(&id, "system:root", root);
+            layers.push(("system".to_owned(), self.system(&id, system, root)));
+        }
+        for layer in &recipe.layers {
+            let step = self.layer(&id, layer.name.as_str(), &layer.packages, &layer.preload);
+            layers.push((layer.name.to_string(), step));
+        }
+        if let Some(node) = &recipe.node {
+            let mut packages: Vec<Name> = Vec::new();
+            for runtime in &node.runtimes {
+                let new = self.locked.runtimes[runtime].packages.iter();
+                packages.extend(new.filter(|name| !packages.contains(name)).cloned().collect::<Vec<_>>());
+            }
+            if !packages.is_empty() {
+                layers.push(("runtimes".to_owned(), self.layer(&id, "runtimes", &packages, &[])));
+            }
+            let below = layers.iter().map(|(_, step)| *step).collect();
+            let work = Work::Node { node: Box::new(self.node(&recipe, node).configuration()) };
+            let step = self.add(Label::new(&id, "layer:configuration"), work, below);
+            layers.push(("configuration".to_owned(), step));
+        }
+        let assembly = Assembly {
+            assembly: locked.assembly,
+            platform: recipe.platform.as_ref().map_or_else(
+                || image::Platform { os: "linux".to_owned(), architecture: self.arch.name().to_owned() },
+                |own| image::Platform { os: own.os.clone(), architecture: own.architecture.clone() },
+            ),
+            reference: reference(&recipe),
+            config: config(&recipe.config),
+            layers: layers.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        let inputs = layers.iter().map(|(_, step)| *step).collect();
+        let step = self.add(Label::new(&id, ""), Work::Image(assembly), inputs);
+        self.made.insert(id, step);
+        step
+    }
+
+    /// Tells what an image target brings besides the image.
+    pub(super) fn image_target(&mut self, name: &Name) -> ImageTarget {
+        let recipe = self.expanded(name);
+        let (mut beside, mut workloads) = (BTreeMap::new(), BTreeMap::new());
+        if let Some(node) = &recipe.node {
+            beside = node::manifests(&self.node(&recipe, node));
+            for runtime in &node.runtimes {
+                for container in &self.locked.runtimes[runtime].example {
+                    let step = self.image(&container.image);
+                    workloads.insert(container.image.clone(), step);
+                }
+            }
+        }
+        ImageTarget { reference: reference(&recipe), beside, workloads }
+    }
+
+    fn system(&mut self, id: &Id, system: &recipe::System, root: StepId) -> StepId {
+        let Some(script) = &system.script else { return root };
+        let (mut inputs, mut placed) = (vec![root], Vec::new());
+        self.needed(&system.inputs, &mut inputs, &mut placed);
+        let mut script = root::script(script);
+        script.env.extend(self.machine());
+        script.env.extend(system.env.clone());
+        let run = Run {
+            rules: root::RULES,
+            kind: RunKind::System,
+            argv: script.argv,
+            env: script.env,
+            cwd: guest("/"),
+            placed,
+            arch: self.arch,
+            limits: limits(&system.limits),
+        };
+        self.add(Label::new(id, "system"), Work::Run(run), inputs)
+    }
+
+    fn layer(&mut self, id: &Id, name: &str, packages: &[Name], preload: &[Name]) -> StepId {
+        let (mut parts, mut inputs) = (Vec::new(), Vec::new());
+        for package in packages {
+            inputs.push(self.package(package));
+            let without = self.locked.packages[package].recipe.development.clone();
+            parts.push(Part::Package { without });
+        }
+        for image in preload {
+            inputs.push(self.image(image));
+            parts.push(Part::Preload { path: guest(&format!("/kind/images/{image}.tar")) });
+        }
+        self.add(Label::new(id, format!("layer:{name}")), Work::Layer { parts }, inputs)
+    }
+
+    /// Replaces the `{names}` in an image's recipe.
+    fn expanded(&self, name: &Name) -> Image {
+        let version = |name: &str| self.locked.versions.get(name).cloned();
+        self.locked.images[name].recipe.expand(&version, self.arch)
+    }
+
+    /// Describes a node: the one place where names that must agree come from.
+    fn node(&self, recipe: &Image, node: &recipe::Node) -> node::Node {
+        let runtime = |name: &Name| {
+            let runtime = &self.locked.runtimes[name];
+            let example = |container: &recipe::ExampleContainer| node::ExampleContainer {
+                name: container.name.to_string(),
+                image: reference(&self.expanded(&container.image)),
+            };
+            node::Runtime {
+                handler: runtime.handler().to_string(),
+                runtime_class: runtime.runtime_class().to_string(),
+                kind: runtime.kind.clone(),
+                binary: runtime.binary.clone(),
+                options: runtime.options.clone(),
+                annotations: runtime.annotations.clone(),
+                pod_annotations: runtime.pod_annotations.clone(),
+                node_labels: runtime.node_labels.clone(),
+                example: runtime.example.iter().map(example).collect(),
+            }
+        };
+        node::Node {
+            reference: reference(recipe),
+            kubernetes: self.locked.packages[&node.kubernetes].recipe.version.clone(),
+            containerd_config: node.containerd_config.clone(),
+            runtimes: node.runtimes.iter().map(runtime).collect(),
+        }
+    }
+}
+
+fn reference(recipe: &Image) -> String {
+    format!("{}:{}", recipe.repository(), recipe.tag)
+}
+
+fn config(own: &recipe::Config) -> image::Config {
+    image::Config {
+        entrypoint: own.entrypoint.clone(),
+        cmd: own.cmd.clone(),
+        env: own.env.clone(),
+        user: own.user.clone(),
+        working_dir: own.working_dir.clone(),
+        stop_signal: own.stop_signal.clone(),
+        exposed_ports: own.exposed_ports.iter().cloned().collect(),
+        labels: own.labels.clone(),
+    }
+}

@@ -1,0 +1,206 @@
+//! The steps of a package: sources, root, build, test.
+
+use std::collections::BTreeMap;
+
+use super::step::{Fetch, Label, Mounted, Placed, Run, RunKind, Work};
+use super::{Builder, RULES, StepId};
+use crate::base::{GuestPath, Name};
+use crate::lock::{LockedPackage, LockedRoot};
+use crate::recipe::{self, Id, Role};
+use crate::{root, sandbox, unpack};
+
+/// Where scripts have their program from, on every host.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Builder<'_> {
+    /// Plans a package's build.
+    pub(super) fn package(&mut self, name: &Name) -> StepId {
+        let id = Id::new(Role::Package, name);
+        if let Some(&step) = self.made.get(&id) {
+            return step;
+        }
+        let package = &self.locked.packages[name];
+        let recipe = package.recipe.expand(self.arch);
+        let root = self.root(&id, "root", &package.build);
+        let mut inputs = vec![root];
+        let mut placed = Vec::new();
+        for (index, (source, _)) in recipe.sources().enumerate() {
+            let patches: &[String] = if index == 0 { &recipe.build.patches } else { &[] };
+            let (step, how) = self.source(&id, package, source, patches);
+            inputs.push(step);
+            placed.push(Placed { path: guest(&format!("/build/{source}")), how });
+        }
+        let cwd = match placed.first() {
+            Some(Placed { path, how: Mounted::Copy }) => path.clone(),
+            _ => guest("/build"),
+        };
+        self.needed(&recipe.build.inputs, &mut inputs, &mut placed);
+        let run = Run {
+            rules: RULES,
+            kind: RunKind::Build,
+            argv: shell(&recipe.build.script),
+            env: self.environment(&recipe.version, &recipe.build.env),
+            cwd,
+            placed,
+            arch: self.arch,
+            limits: limits(&recipe.build.limits),
+        };
+        let step = self.add(Label::new(&id, ""), Work::Run(run), inputs);
+        self.made.insert(id, step);
+        step
+    }
+
+    /// Plans a package's test, if it has one.
+    pub(super) fn test(&mut self, name: &Name) -> Option<StepId> {
+        if let Some(&step) = self.tests.get(name) {
+            return Some(step);
+        }
+        let id = Id::new(Role::Package, name);
+        let package = &self.locked.packages[name];
+        let recipe = package.recipe.expand(self.arch);
+        let test = recipe.test.as_ref()?;
+        let result = self.package(name);
+        let root = match &package.test {
+            Some(root) => self.root(&id, "test:root", root),
+            None => self.root(&id, "root", &package.build),
+        };
+        let mut inputs = vec![root, result];
+        let mut placed = vec![Placed { path: guest("/out"), how: Mounted::ReadOnly }];
+        let mut needed = recipe.build.inputs.clone();
+        needed.extend(test.inputs.iter().filter(|input| !recipe.build.inputs.contains(input)).cloned());
+        self.needed(&needed, &mut inputs, &mut placed);
+        let run = Run {
+            rules: RULES,
+            kind: RunKind::Test,
+            argv: shell(&test.script),
+            env: self.environment(&recipe.version, &test.env),
+            cwd: guest("/build"),
+            placed,
+            arch: self.arch,
+            limits: limits(&test.limits),
+        };
+        let step = self.add(Label::new(&id, "test"), Work::Run(run), inputs);
+        self.tests.insert(name.clone(), step);
+        Some(step)
+    }
+
+    /// Places packages at `/in/<name>`.
+    pub(super) fn needed(&mut self, names: &[Name], inputs: &mut Vec<StepId>, placed: &mut Vec<Placed>) {
+        for name in names {
+            inputs.push(self.package(name));
+            placed.push(Placed { path: guest(&format!("/in/{name}")), how: Mounted::ReadOnly });
+        }
+    }
+
+    /// Plans a configured Debian root.
+    pub(super) fn root(&mut self, id: &Id, part: &str, root: &LockedRoot) -> StepId {
+        let arch = self.arch;
+        let pins = root.on(arch);
+        let mut files = Vec::with_capacity(pins.len());
+        let mut inputs = Vec::with_capacity(pins.len());
+        for pin in pins {
+            files.push(pin.file().to_owned());
+            let fetch = Fetch::Debian { pin: pin.clone(), snapshot: root.snapshot.clone() };
+            inputs.push(self.add(
+                Label::new(id, format!("{part}:{}", pin.package())),
+                Work::Fetch(fetch),
+                Vec::new(),
+            ));
+        }
+        let unpacked = Work::Root { rules: root::RULES, arch, files };
+        let unpacked = self.add(Label::new(id, format!("{part}:unpack")), unpacked, inputs);
+        let script = root::configure();
+        let configure = Run {
+            rules: root::RULES,
+            kind: RunKind::System,
+            argv: script.argv,
+            env: script.env,
+            cwd: GuestPath::root(),
+            placed: Vec::new(),
+            arch,
+            limits: sandbox::Limits::default(),
+        };
+        self.add(Label::new(id, part), Work::Run(configure), vec![unpacked])
+    }
+
+    /// Plans a source: fetched, unpacked, patched.
+    fn source(
+        &mut self,
+        id: &Id,
+        package: &LockedPackage,
+        name: &Name,
+        patches: &[String],
+    ) -> (StepId, Mounted) {
+        let label = |part: &str| Label::new(id, format!("{part}:{name}"));
+        let (_, source) =
+            package.recipe.sources().find(|(other, _)| *other == name).expect("it is one of the recipe's");
+        let mut step = match package.sources.get(name) {
+            None => {
+                let tree = self.files.folders[&(id.name.clone(), name.clone())];
+                self.add(label("source"), Work::Folder { tree }, Vec::new())
+            }
+            Some(locked) => {
+                let (request, pin) = locked.on(self.arch);
+                let fetch = Work::Fetch(Fetch::Source { request: request.clone(), pin: pin.clone() });
+                let file = self.add(label("fetch"), fetch, Vec::new());
+                if !source.unpack {
+                    return (file, Mounted::File);
+                }
+                let unpack = Work::Unpack { rules: unpack::RULES, strip: source.strip };
+                self.add(label("source"), unpack, vec![file])
+            }
+        };
+        if !patches.is_empty() {
+            let digest = |patch: &String| self.files.patches[&(id.name.clone(), patch.clone())];
+            let work = Work::Patch { patches: patches.iter().map(digest).collect(), names: patches.to_vec() };
+            step = self.add(label("patched"), work, vec![step]);
+        }
+        (step, Mounted::Copy)
+    }
+
+    /// The environment of every builder's script. `HOME` and the locale are the same everywhere;
+    /// `SOURCE_DATE_EPOCH` is what compilers and archivers take for now
+    /// (reproducible-builds.org/specs/source-date-epoch).
+    fn environment(&self, version: &str, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let fixed = [
+            ("PATH", PATH),
+            ("HOME", "/build"),
+            ("LANG", "C.UTF-8"),
+            ("LC_ALL", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("TERM", "dumb"),
+            ("SOURCE_DATE_EPOCH", "0"),
+            ("OUT", "/out"),
+            ("VERSION", version),
+        ];
+        let mut env: BTreeMap<_, _> = fixed.map(|(key, text)| (key.to_owned(), text.to_owned())).into();
+        env.extend(self.machine());
+        env.extend(own.clone());
+        env
+    }
+
+    /// What every script knows about the machine it makes things for.
+    pub(super) fn machine(&self) -> BTreeMap<String, String> {
+        let names =
+            [("ARCH", self.arch.name()), ("MACHINE", self.arch.machine()), ("TRIPLET", self.arch.triplet())];
+        names.map(|(key, text)| (key.to_owned(), text.to_owned())).into()
+    }
+}
+
+fn shell(script: &str) -> Vec<String> {
+    ["/bin/sh", "-eu", "-c", script].map(str::to_owned).to_vec()
+}
+
+pub(super) fn guest(path: &str) -> GuestPath {
+    GuestPath::new(path).expect("names make good paths")
+}
+
+pub(super) fn limits(own: &recipe::Limits) -> sandbox::Limits {
+    let default = sandbox::Limits::default();
+    sandbox::Limits {
+        time: own.time.map_or(default.time, |time| time.0),
+        processes: own.processes.unwrap_or(default.processes),
+        memory: own.memory.map_or(default.memory, |size| size.0),
+        disk: own.disk.map_or(default.disk, |size| size.0),
+    }
+}

@@ -1,0 +1,193 @@
+use std::path::Path;
+
+use super::*;
+use crate::base::{Cancel, Sha256};
+use crate::fetch::debian::{PackagePin, SuitePin};
+use crate::fetch::{Pin, Request};
+use crate::lock::{self, Elsewhere, Resolver, Unanswered, Update};
+use crate::recipe::{self, Suite};
+
+/// Pins everything to the hash of its name.
+struct Answers;
+
+impl Resolver for Answers {
+    fn source(&self, request: &Request) -> Result<Pin, Unanswered> {
+        let file = request.to_string();
+        let file = file.rsplit('/').next().unwrap_or_default();
+        let text = format!("sha256 = \"{}\"\nsize = 7\n", Sha256::of(file.as_bytes()));
+        Ok(toml::from_str(&text).unwrap())
+    }
+
+    fn suite(&self, _: &Suite, _: &Path) -> Result<SuitePin, Unanswered> {
+        Ok(SuitePin { pockets: Vec::new() })
+    }
+
+    fn root(
+        &self,
+        _: &Suite,
+        _: &Path,
+        _: &SuitePin,
+        arch: Arch,
+        wants: &[String],
+    ) -> Result<Vec<PackagePin>, Unanswered> {
+        let all = ["dpkg".to_owned()].into_iter().chain(wants.iter().cloned());
+        let pin = |name: String| PackagePin {
+            archive: "debian".to_owned(),
+            path: format!("pool/{name}_1_{arch}.deb"),
+            size: 3,
+            sha256: Sha256::of(name.as_bytes()),
+        };
+        Ok(all.map(pin).collect())
+    }
+}
+
+const SUITE: &str = "name = \"s\"\nsnapshot = \"20260101T000000Z\"\ncomponents = [\"main\"]\nkeys = []\n\
+                     [[pockets]]\narchive = \"debian\"\nsuite = \"s\"\n";
+const LIBRARY: &str = "name = \"library\"\nversion = \"2\"\nlicense = \"MIT\"\ndevelopment = [\"/include\"]\n\
+                       [source]\nurl = \"https://example.org/library-{version}.tar\"\n\
+                       [build]\nroot = \"s\"\nscript = \"make library\"\n";
+const PROGRAM: &str = "name = \"program\"\nversion = \"1\"\nlicense = \"MIT\"\n\
+                       [source]\nurl = \"https://example.org/program.tar\"\n\
+                       [build]\nroot = \"s\"\ninputs = [\"library\"]\npatches = [\"a.patch\"]\n\
+                       script = \"make\"\nenv = { LEVEL = \"{version}\" }\n\
+                       [test]\npackages = [\"strace\"]\nscript = \"/out/program\"\n";
+const IMAGE: &str = "name = \"image\"\ntag = \"{program}\"\ndefault = true\n\
+                     [[layers]]\nname = \"all\"\npackages = [\"program\", \"library\"]\npreload = [\"small\"]\n";
+const SMALL: &str = "name = \"small\"\ntag = \"1\"\n[[layers]]\nname = \"l\"\npackages = [\"library\"]\n";
+
+/// Plans the default image of the recipes above, changed.
+fn plan(change: impl Fn(&str, &str) -> String) -> Plan {
+    let folder = tempfile::tempdir().unwrap();
+    let mut patch = Digest::of(b"patch");
+    for (path, text) in [
+        ("recipes/suites/s.toml", SUITE),
+        ("recipes/packages/library.toml", LIBRARY),
+        ("recipes/packages/program.toml", PROGRAM),
+        ("recipes/images/image.toml", IMAGE),
+        ("recipes/images/small.toml", SMALL),
+        ("patches/program/a.patch", "patch"),
+    ] {
+        let text = change(path, text);
+        if path.ends_with("patch") {
+            patch = Digest::of(text.as_bytes());
+        }
+        let path = folder.path().join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+    let project = recipe::load(folder.path()).unwrap();
+    let all = project.lockable(&[]).unwrap();
+    let nothing = Cancel::default();
+    lock::resolve(&project, &all, true, &Update::Nothing, &Answers, &nothing)
+        .unwrap()
+        .write(&project)
+        .unwrap();
+    let targets = project.targets(&[]).unwrap();
+    let locked = lock::load(&project, &targets, &Elsewhere::new()).unwrap();
+    let name = |text: &str| Name::new(text).unwrap();
+    let mut files = Files::default();
+    files.patches.insert((name("program"), "a.patch".to_owned()), patch);
+    Plan::new(&locked, &targets, Arch::Amd64, &files)
+}
+
+fn changed(path: &str, from: &str, to: &str) -> Plan {
+    plan(|file, text| if file == path { text.replace(from, to) } else { text.to_owned() })
+}
+
+fn keys(plan: &Plan) -> BTreeMap<String, Sha256> {
+    let label = |step: &Step| step.labels[0].to_string();
+    plan.steps.iter().map(|step| (label(step), step.key)).collect()
+}
+
+/// Names the steps whose keys a change changes.
+fn moved(path: &str, from: &str, to: &str) -> Vec<String> {
+    let (before, now) = (keys(&plan(|_, text| text.to_owned())), keys(&changed(path, from, to)));
+    before.iter().filter(|(name, key)| now.get(*name) != Some(key)).map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn steps_are_there_once_and_in_order() {
+    let plan = plan(|_, text| text.to_owned());
+    let mut names: Vec<_> = plan.steps.iter().map(|step| step.labels[0].to_string()).collect();
+    assert!(plan.steps.iter().enumerate().all(|(id, step)| step.inputs.iter().all(|&input| input < id)));
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    // Both packages are built in one root, which is planned once.
+    let [root] = plan.runs("program:root").try_into().unwrap();
+    assert_eq!(plan.runs("packages/library:root"), [root]);
+    assert!(plan.runs("nothing").is_empty());
+    let target = &plan.targets[0];
+    assert_eq!(target.tests, plan.runs("program:test"));
+    assert_eq!(target.image.as_ref().unwrap().reference, "image:1");
+}
+
+#[test]
+fn what_decides_nothing_moves_no_key() {
+    let program = "recipes/packages/program.toml";
+    for (path, from, to) in [
+        (program, "name", "# a comment\nname"),
+        (program, "https://example.org/", "https://elsewhere.example/"),
+        (program, "license = \"MIT\"", "license = \"ISC\"\nhomepage = \"https://example.org\""),
+        (program, "[test]", "[build.limits]\ntime = \"2h\"\n[test]"),
+        ("recipes/suites/s.toml", "20260101", "20260202"),
+    ] {
+        assert_eq!(moved(path, from, to), Vec::<String>::new(), "{from} → {to}");
+    }
+}
+
+#[test]
+fn what_decides_something_moves_what_depends_on_it() {
+    let program = "recipes/packages/program.toml";
+    assert_eq!(moved(program, "/out/program", "/out/program -v"), ["program:test"]);
+    let above = ["image", "image:layer:all", "program", "program:test"];
+    assert_eq!(moved(program, "script = \"make\"", "script = \"make all\""), above);
+    let with_patch = ["image", "image:layer:all", "program", "program:patched:program", "program:test"];
+    assert_eq!(moved("patches/program/a.patch", "patch", "other"), with_patch);
+    let library = "recipes/packages/library.toml";
+    assert_eq!(
+        moved(library, "make library", "make -j1 library"),
+        ["image", "image:layer:all", "library", "program", "program:test", "small", "small:layer:l"]
+    );
+    // What is left out of images is the images' matter.
+    assert_eq!(
+        moved(library, "/include", "/usr/include"),
+        ["image", "image:layer:all", "small", "small:layer:l"]
+    );
+    assert_eq!(moved("recipes/images/image.toml", "{program}", "x"), ["image"]);
+}
+
+#[test]
+fn keys_are_what_they_were() {
+    let keys = keys(&plan(|_, text| text.to_owned()));
+    let known = [
+        ("library:fetch:library", "012d0ece13a2d8b781c7d1c23e603de3be407e62dadaa44a4d4669f7cbafab05"),
+        ("library:source:library", "9fc459c8828a89524472717e6d72f9eab16d51f49d5944cc575010e5408c91a8"),
+        ("program:patched:program", "c75a927f934f1c4f04c630ae3909aac861f6ef671433f7ddcecd05e775151679"),
+        ("program:test", "67b6a53d5ea6c60f828e78e24c239fed563bb9fe68fb1a5912a11af5aca37c18"),
+        ("image:layer:all", "47666f2748779b88d1d3954529e887c605153b24d268d262aa1cf06ff47b6703"),
+    ];
+    let now: Vec<_> = known.iter().map(|(name, _)| (*name, keys[*name].to_string())).collect();
+    let known: Vec<_> = known.iter().map(|(name, key)| (*name, (*key).to_owned())).collect();
+    assert_eq!(now, known, "results of earlier releases would not be found any more");
+}
+
+#[test]
+fn a_difference_says_what_changed() {
+    let fields = |plan: &Plan, name: &str| {
+        let step = plan.steps.iter().find(|step| step.labels[0].is(name)).unwrap();
+        step.fields(step.inputs.iter().map(|&input| &plan.steps[input]))
+    };
+    let before = plan(|_, text| text.to_owned());
+    let program = "recipes/packages/program.toml";
+    let told = |now: &Plan, name: &str| difference(&fields(&before, name), &fields(now, name));
+    assert_eq!(told(&before, "program"), None);
+    assert_eq!(told(&changed(program, "\"make\"", "\"make all\""), "program").unwrap(), "argv changed");
+    assert_eq!(
+        told(&changed(program, "{ LEVEL", "{ NEW = \"1\", LEVEL"), "program").unwrap(),
+        "env.NEW is new"
+    );
+    let now = changed("recipes/packages/library.toml", "make library", "make x");
+    assert_eq!(told(&now, "program").unwrap(), "input `/in/library` changed");
+}

@@ -1,0 +1,122 @@
+//! Why a step did not give its artifact.
+
+use std::fmt;
+
+use miette::Diagnostic;
+
+use crate::base::Blame;
+use crate::sandbox::Exit;
+use crate::{fetch, image, node, root, sandbox, store, unpack};
+
+/// Says why a plan was not realised.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what its fields are")]
+pub enum Error {
+    /// A script ended with something else than 0. `tail` is what it printed last.
+    #[error("step `{step}` failed: {exit}{}", tail.iter().map(|line| format!("\n{line}")).collect::<String>())]
+    Failed { step: String, exit: Exit, tail: Vec<String> },
+
+    /// A script was stopped, or could not be started.
+    #[error("step `{step}` did not end by itself{}", tail.iter().map(|line| format!("\n{line}")).collect::<String>())]
+    Sandbox { step: String, tail: Vec<String>, source: sandbox::Error },
+
+    /// The layers' parts disagree about a file.
+    #[error("layer `{step}`: {conflict} between `{one}` and `{other}`")]
+    Conflict { step: String, conflict: store::Conflict, one: String, other: String },
+
+    /// A step is for a machine that this one is not.
+    #[error("step `{step}` runs on {arch}, this machine is another")]
+    OtherMachine { step: String, arch: crate::base::Arch },
+
+    /// Several steps failed.
+    #[error("{} steps failed", .0.len())]
+    Several(Vec<Error>),
+
+    #[error("stopped")]
+    Cancelled,
+
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    #[error(transparent)]
+    Unpack(#[from] unpack::Error),
+    #[error(transparent)]
+    Root(#[from] root::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Error {
+    /// Tells who is to act.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Error::Failed { .. } => Blame::Build,
+            Error::Sandbox { source, .. } => source.blame(),
+            Error::Conflict { .. } => Blame::Input,
+            Error::OtherMachine { .. } => Blame::Machine,
+            Error::Several(errors) => errors.first().map_or(Blame::Build, Error::blame),
+            Error::Cancelled => Blame::Cancelled,
+            Error::Fetch(error) => error.blame(),
+            Error::Unpack(error) => error.blame(),
+            Error::Root(error) => error.blame(),
+            Error::Node(error) => error.blame(),
+            Error::Image(error) => error.blame(),
+            Error::Store(error) => error.blame(),
+        }
+    }
+
+    /// Tells whether making the lost object again would help.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Error::Fetch(fetch::Error::Store(error))
+            | Error::Unpack(unpack::Error::Store(error))
+            | Error::Root(root::Error::Store(error))
+            | Error::Image(image::Error::Store(error))
+            | Error::Store(error) => error.is_lost(),
+            Error::Several(errors) => errors.iter().any(Error::is_lost),
+            _ => false,
+        }
+    }
+
+    /// The part's own diagnostic, where this error only passes it on.
+    fn inner(&self) -> Option<&dyn Diagnostic> {
+        match self {
+            Error::Fetch(error) => Some(error),
+            Error::Unpack(error) => Some(error),
+            Error::Root(error) => Some(error),
+            Error::Node(error) => Some(error),
+            Error::Image(error) => Some(error),
+            Error::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Diagnostic for Error {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let look = |step: &str| {
+            format!(
+                "see all it printed with `nodeimg log {step}`, look around in its sandbox with `nodeimg shell {step}`"
+            )
+        };
+        match self {
+            Error::Failed { step, .. } => Some(Box::new(look(step))),
+            Error::Sandbox { source, .. } => source.help(),
+            Error::Conflict { .. } => {
+                Some(Box::new("leave the path out of one package, or put the packages into two layers"))
+            }
+            Error::OtherMachine { arch, .. } => Some(Box::new(format!("build on a machine that is {arch}"))),
+            _ => self.inner().and_then(Diagnostic::help),
+        }
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        match self {
+            Error::Several(errors) => Some(Box::new(errors.iter().map(|error| error as &dyn Diagnostic))),
+            _ => self.inner().and_then(Diagnostic::related),
+        }
+    }
+}

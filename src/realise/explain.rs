@@ -1,0 +1,105 @@
+//! What would be done, and why.
+
+use std::collections::BTreeMap;
+
+use super::Error;
+use crate::base::{Digest, Sha256};
+use crate::plan::{self, Fetch, Plan, StepId, Work};
+use crate::store::Store;
+
+/// Whether a step's artifact is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It is there.
+    There(Digest),
+    /// It must be made, for this reason.
+    Absent(Reason),
+    /// Nobody asks for it: what it would be used for is there.
+    NotNeeded,
+}
+
+/// Why a step has to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// It was made before, out of something else: what changed.
+    Changed(String),
+    /// It was made before, and its result is no longer in the store.
+    Lost,
+    /// It was never made here.
+    New,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::Changed(what) => f.write_str(what),
+            Reason::Lost => f.write_str("no longer in the store"),
+            Reason::New => f.write_str("not made before"),
+        }
+    }
+}
+
+/// Says for each step of a plan whether it would be made for `wanted`, without making anything.
+///
+/// A step that would be made may still turn out to give the same action as before; that is known only when its
+/// inputs are there.
+pub fn explain(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Vec<Known>, Error> {
+    let mut known = vec![Known::NotNeeded; plan.steps.len()];
+    let mut open = wanted.to_vec();
+    while let Some(step) = open.pop() {
+        if known[step] != Known::NotNeeded {
+            continue;
+        }
+        known[step] = match recall(plan, step, store)? {
+            Some(artifact) => Known::There(artifact),
+            None => {
+                open.extend(&plan.steps[step].inputs);
+                Known::Absent(reason(plan, step, store)?)
+            }
+        };
+    }
+    Ok(known)
+}
+
+/// Finds a step's artifact by its key.
+pub(super) fn recall(plan: &Plan, step: StepId, store: &Store) -> Result<Option<Digest>, Error> {
+    let step = &plan.steps[step];
+    Ok(match &step.work {
+        Work::Fetch(Fetch::Source { pin, .. }) => pin.present(store),
+        Work::Fetch(Fetch::Debian { pin, .. }) => Some(pin.digest()).filter(|digest| store.has_blob(digest)),
+        Work::Folder { tree } => Some(*tree),
+        _ => store.memo(&step.key)?.filter(|tree| store.has_tree(tree)),
+    })
+}
+
+fn reason(plan: &Plan, step: StepId, store: &Store) -> Result<Reason, Error> {
+    if store.memo(&plan.steps[step].key)?.is_some() {
+        return Ok(Reason::Lost);
+    }
+    let Some(before) = remembered(store, plan, step)? else { return Ok(Reason::New) };
+    Ok(plan::difference(&before, &fields(plan, step)).map_or(Reason::Lost, Reason::Changed))
+}
+
+fn fields(plan: &Plan, step: StepId) -> BTreeMap<String, String> {
+    plan.steps[step].fields(plan.steps[step].inputs.iter().map(|&input| &plan.steps[input]))
+}
+
+fn memo_key(plan: &Plan, step: StepId) -> Sha256 {
+    let label = &plan.steps[step].labels[0];
+    Sha256::of(format!("fields {} {label}", label.recipe.role.folder()).as_bytes())
+}
+
+/// Notes what a step's key was made of, to tell later what changed.
+pub(super) fn remember(store: &Store, plan: &Plan, step: StepId) -> Result<(), Error> {
+    let text = serde_json::to_vec(&fields(plan, step)).expect("fields are strings");
+    Ok(store.put_memo(&memo_key(plan, step), &store.put_bytes(&text)?)?)
+}
+
+fn remembered(store: &Store, plan: &Plan, step: StepId) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let Some(digest) = store.memo(&memo_key(plan, step))? else { return Ok(None) };
+    match store.read_blob(&digest) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.is_lost() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

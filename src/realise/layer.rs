@@ -1,0 +1,85 @@
+//! Layers put together from packages, preloaded images and a node's configuration.
+
+use std::cell::Cell;
+
+use super::{Context, Error};
+use crate::base::{Digest, GuestPath};
+use crate::plan::{Part, Plan, StepId};
+use crate::store::{Meta, Node, Store, Tree};
+use crate::{image, node};
+
+/// Unites a layer's parts, which must agree.
+pub(super) fn layer(
+    plan: &Plan,
+    step: StepId,
+    parts: &[Part],
+    inputs: &[Digest],
+    context: &Context<'_>,
+) -> Result<Tree, Error> {
+    let label = |id: StepId| plan.steps[id].labels[0].to_string();
+    let mut layer = Tree::default();
+    let mut before: Vec<StepId> = Vec::new();
+    for ((part, digest), &input) in parts.iter().zip(inputs).zip(&plan.steps[step].inputs) {
+        let tree = context.store.tree(digest)?;
+        let tree = match part {
+            Part::Package { without } => {
+                let mut tree = tree;
+                without.iter().for_each(|path| _ = tree.remove(path));
+                tree
+            }
+            Part::Preload { path } => {
+                let digest = image::archive_blob(context.store, &tree, context.cancel)?;
+                let node = Node::File { digest, meta: Meta::root(0o644) };
+                let mut tree = Tree::default();
+                tree.insert(path, node).expect("nothing is in its way");
+                tree
+            }
+        };
+        if let Err(conflict) = layer.merge(tree.clone()) {
+            let other =
+                before.iter().find(|&&other| conflicts(context.store, plan, inputs, step, other, &tree));
+            return Err(Error::Conflict {
+                step: label(step),
+                conflict,
+                one: other.map_or_else(|| "another part".to_owned(), |&other| label(other)),
+                other: label(input),
+            });
+        }
+        before.push(input);
+    }
+    Ok(layer)
+}
+
+/// Tells whether an earlier input disagrees with a tree.
+fn conflicts(
+    store: &Store,
+    plan: &Plan,
+    inputs: &[Digest],
+    step: StepId,
+    other: StepId,
+    tree: &Tree,
+) -> bool {
+    let at = plan.steps[step].inputs.iter().position(|&input| input == other);
+    let before = at.and_then(|at| store.tree(&inputs[at]).ok());
+    before.is_some_and(|mut before| before.merge(tree.clone()).is_err())
+}
+
+/// Makes the layer of a node's configuration out of the layers below.
+pub(super) fn configuration(node: &node::Node, below: &[Digest], store: &Store) -> Result<Tree, Error> {
+    let layers = below.iter().map(|digest| store.tree(digest)).collect::<Result<Vec<_>, _>>()?;
+    let failed = Cell::new(None);
+    let read = |path: &GuestPath| match layers.iter().rev().find_map(|layer| layer.get(path))? {
+        Node::File { digest, .. } => store.read_blob(digest).map_err(|error| failed.set(Some(error))).ok(),
+        _ => None,
+    };
+    let files = node::configure(node, &read);
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    let mut tree = Tree::default();
+    for (path, bytes) in files? {
+        let file = Node::File { digest: store.put_bytes(&bytes)?, meta: Meta::root(0o644) };
+        tree.insert(&path, file).expect("a file of a node is no other's folder");
+    }
+    Ok(tree)
+}

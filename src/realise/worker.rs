@@ -1,0 +1,192 @@
+//! Recalls and makes single steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use super::action;
+use super::job::{self, Printed};
+use super::schedule::{self, Lane};
+use super::{Context, Error, Outcome, explain, layer};
+use crate::base::event::{self, Activity, Event};
+use crate::base::{Digest, Sha256};
+use crate::plan::{Fetch, Plan, Run, StepId, Work};
+use crate::store::{ActionResult, Store};
+use crate::{image, root, unpack};
+
+pub(super) struct Worker<'a> {
+    plan: &'a Plan,
+    context: &'a Context<'a>,
+    /// Looks for every blob of an artifact before it is taken as there.
+    thorough: bool,
+    /// Steps whose action was known.
+    reused: Mutex<BTreeSet<StepId>>,
+}
+
+/// Which key the log of a step is kept under.
+fn log_key(key: &Sha256) -> Sha256 {
+    Sha256::of(format!("log {key}").as_bytes())
+}
+
+/// Finds what a step printed when it last ran, whether it failed or not.
+pub fn log(store: &Store, plan: &Plan, step: StepId) -> Result<Option<Digest>, Error> {
+    let log = store.memo(&log_key(&plan.steps[step].key))?;
+    Ok(log.filter(|log| store.has_blob(log)))
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(plan: &'a Plan, context: &'a Context<'a>, thorough: bool) -> Self {
+        Self { plan, context, thorough, reused: Mutex::default() }
+    }
+
+    pub(super) fn outcome(self, artifacts: BTreeMap<StepId, Digest>, made: Vec<StepId>) -> Outcome {
+        let reused = self.reused.into_inner().expect("no thread panics with it");
+        let made = made.into_iter().filter(|step| !reused.contains(step)).collect();
+        Outcome { artifacts, made, reused }
+    }
+
+    fn store(&self) -> &'a Store {
+        self.context.store
+    }
+
+    fn has(&self, tree: &Digest) -> bool {
+        if self.thorough { self.store().has_all(tree) } else { self.store().has_tree(tree) }
+    }
+
+    /// Does the work of a step that nobody else does at the moment.
+    fn work(&self, step: StepId, inputs: &[Digest]) -> Result<Digest, Error> {
+        let label = || self.plan.steps[step].labels[0].to_string();
+        let store = self.store();
+        let tree = match &self.plan.steps[step].work {
+            Work::Fetch(Fetch::Source { request, pin }) => {
+                return Ok(pin.fetch(request, &self.context.fetch())?);
+            }
+            Work::Fetch(Fetch::Debian { pin, snapshot }) => {
+                return Ok(pin.fetch(snapshot, &self.context.fetch())?);
+            }
+            Work::Folder { tree } => return Ok(*tree),
+            Work::Run(run) => return self.run(step, run, inputs),
+            Work::Unpack { strip, .. } => self.told(Activity::Unpack, label(), || {
+                let options = unpack::Options {
+                    strip: strip.map(|count| count as usize),
+                    ..unpack::Options::default()
+                };
+                let name = self.input_file(step);
+                Ok(unpack::archive(store, &inputs[0], &name, &options, self.context.cancel)?)
+            })?,
+            Work::Patch { patches, names } => {
+                let mut tree = store.tree(&inputs[0])?;
+                for (patch, name) in patches.iter().zip(names) {
+                    unpack::patch::apply(store, &mut tree, name, &store.read_blob(patch)?)?;
+                }
+                tree
+            }
+            Work::Root { files, .. } => self.told(Activity::Unpack, label(), || {
+                let packages: Vec<_> =
+                    files.iter().zip(inputs).map(|(file, &digest)| root::Package { file, digest }).collect();
+                Ok(root::unpack(store, &packages, self.context.events, self.context.cancel)?)
+            })?,
+            Work::Layer { parts } => layer::layer(self.plan, step, parts, inputs, self.context)?,
+            Work::Node { node } => layer::configuration(node, inputs, store)?,
+            Work::Image(assembly) => {
+                let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };
+                let spec = image::Spec {
+                    assembly: assembly.assembly,
+                    platform: assembly.platform.clone(),
+                    reference: assembly.reference.clone(),
+                    config: assembly.config.clone(),
+                    layers: assembly.layers.iter().zip(inputs).map(layer).collect(),
+                };
+                image::assemble(store, &spec, self.context.events, self.context.cancel)?
+            }
+        };
+        Ok(store.put_tree(&tree)?)
+    }
+
+    /// Names the file that a step's only input was fetched as.
+    fn input_file(&self, step: StepId) -> String {
+        let input = self.plan.steps[step].inputs.first().map(|&input| &self.plan.steps[input]);
+        match input.map(|input| (&input.work, &input.labels[0])) {
+            Some((Work::Fetch(fetch), _)) => fetch.name(),
+            Some((_, label)) => label.to_string(),
+            None => String::new(),
+        }
+    }
+
+    /// Runs a script, or recalls what the same action gave.
+    fn run(&self, step: StepId, run: &Run, inputs: &[Digest]) -> Result<Digest, Error> {
+        let (root, placed) = inputs.split_first().expect("a run has a root");
+        let placed: Vec<_> =
+            run.placed.iter().zip(placed).map(|(place, &digest)| (&place.path, place.how, digest)).collect();
+        let action = action::digest(run, root, &placed);
+        let store = self.store();
+        let key = self.plan.steps[step].key;
+        if let Some(result) = store.action_result(&action)?.filter(|result| self.has(&result.tree)) {
+            if let Some(log) = result.log {
+                store.put_memo(&log_key(&key), &log)?;
+            }
+            self.reused.lock().expect("no thread panics with it").insert(step);
+            return Ok(result.tree);
+        }
+        let label = self.plan.steps[step].labels[0].to_string();
+        if Some(run.arch) != crate::base::Arch::host() {
+            return Err(Error::OtherMachine { step: label, arch: run.arch });
+        }
+        self.told(Activity::Build, label.clone(), || {
+            let mut printed = Printed::new(self.context)?;
+            let result = job::run(self.context, run, root, &placed, &label, &mut printed);
+            let log = printed.finish()?;
+            store.put_memo(&log_key(&key), &log)?;
+            let tree = store.put_tree(&result?)?;
+            store.put_action_result(&action, &ActionResult { tree, log: Some(log) })?;
+            Ok(tree)
+        })
+    }
+
+    /// Tells that something goes on, and how it ended.
+    fn told<T>(
+        &self,
+        kind: Activity,
+        name: String,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let id = event::next_id();
+        self.context.events.emit(Event::Started { id, kind, name, total: None });
+        let result = work();
+        let outcome = if result.is_ok() { event::Outcome::Done } else { event::Outcome::Failed };
+        self.context.events.emit(Event::Finished { id, outcome, detail: String::new() });
+        result
+    }
+}
+
+impl schedule::Worker<Digest, Error> for Worker<'_> {
+    fn recall(&self, step: StepId) -> Result<Option<Digest>, Error> {
+        let there = explain::recall(self.plan, step, self.store())?;
+        let is_blob = matches!(self.plan.steps[step].work, Work::Fetch(_));
+        Ok(there.filter(|artifact| is_blob || self.has(artifact)))
+    }
+
+    fn make(&self, step: StepId, inputs: &[Digest]) -> Result<Digest, Error> {
+        let key = self.plan.steps[step].key;
+        let store = self.store();
+        let mut tell = || {
+            let name = &self.plan.steps[step].labels[0];
+            let message = format!("`{name}` is being made by another nodeimg, waiting");
+            self.context.events.emit(Event::Note { message });
+        };
+        let _alone = store.lock_unless(&key, self.context.cancel, &mut tell)?;
+        // Whoever had the lock before may have made it.
+        if let Some(artifact) = self.recall(step)? {
+            return Ok(artifact);
+        }
+        let artifact = self.work(step, inputs)?;
+        if !matches!(self.plan.steps[step].work, Work::Fetch(_) | Work::Folder { .. }) {
+            store.put_memo(&key, &artifact)?;
+            explain::remember(store, self.plan, step)?;
+        }
+        Ok(artifact)
+    }
+
+    fn lane(&self, step: StepId) -> Lane {
+        if matches!(self.plan.steps[step].work, Work::Fetch(_)) { Lane::Network } else { Lane::Processor }
+    }
+}
