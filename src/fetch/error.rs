@@ -61,6 +61,10 @@ pub enum Error {
 
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Debian(#[from] super::debian::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] store::Error),
 }
 
@@ -72,6 +76,7 @@ impl Error {
                 Blame::Machine
             }
             Error::Cancelled => Blame::Cancelled,
+            Error::Debian(error) => error.blame(),
             Error::Store(error) => error.blame(),
             _ => Blame::Input,
         }
