@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod image;
 mod messages;
 mod recipes;
 mod sandbox;
