@@ -20,41 +20,28 @@ use crate::store::{Node, Store, Tree};
 
 pub(super) fn write(store: &Store, tree: &Tree, to: &Path, cancel: &Cancel) -> Result<(), Error> {
     let layout = Folder::enter(rustix::fs::CWD, to, to.to_owned())?;
-    let mut top: Vec<_> = tree
-        .entries
-        .iter()
-        .filter_map(|(name, node)| match node {
-            Node::File { digest, .. } => Some((name, digest)),
-            _ => None,
-        })
-        .collect();
-    // First what makes this a layout, so that the next run knows it if this one is interrupted; last the index.
-    top.sort_by_key(|(name, _)| match name.as_str() {
-        "oci-layout" => 0,
-        "index.json" => 2,
-        _ => 1,
-    });
     let blobs = Folder::enter(&layout.fd, "blobs", to.join("blobs"))?;
     let blobs = Folder::enter(&blobs.fd, "sha256", to.join("blobs/sha256"))?;
-    let wanted = tree.dir(&GuestPath::new("/blobs/sha256").expect("a constant path"));
-    let is_wanted = |name: &str| wanted.is_some_and(|wanted| wanted.entries.contains_key(name));
-
-    let Some(((index, digest), rest)) =
-        top.split_last().filter(|((last, _), _)| last.as_str() == "index.json")
-    else {
-        let (file, why) = ("/index.json".to_owned(), "is missing".to_owned());
-        return Err(Error::Image(image::Error::NotAnImage { file, why }));
+    let wanted = &tree
+        .dir(&GuestPath::new("/blobs/sha256").expect("a constant path"))
+        .ok_or_else(|| no("blobs"))?
+        .entries;
+    let top = |file: &str| match tree.entries.get_key_value(file) {
+        Some((name, Node::File { digest, .. })) => layout.put(store, name, digest, cancel),
+        _ => Err(no(file)),
     };
-    rest.iter().try_for_each(|(name, digest)| layout.put(store, name, digest, cancel))?;
-    for (name, node) in wanted.into_iter().flat_map(|wanted| &wanted.entries) {
+    // First what makes this a layout, so that the next run knows it if this one is interrupted.
+    top("oci-layout")?;
+    for (name, node) in wanted {
         if let Node::File { digest, .. } = node
             && !blobs.has(name, digest)
         {
             blobs.put(store, name, digest, cancel)?;
         }
     }
-    layout.put(store, index, digest, cancel)?;
-    for name in blobs.names()?.iter().filter(|name| !is_wanted(name)) {
+    top("manifest.json")?;
+    top("index.json")?;
+    for name in blobs.names()?.iter().filter(|name| !wanted.contains_key(name.as_str())) {
         match rustix::fs::unlinkat(&blobs.fd, name.as_str(), AtFlags::empty()) {
             // A directory is nothing that nodeimg made.
             Ok(()) | Err(Errno::ISDIR | Errno::NOENT) => {}
@@ -62,6 +49,10 @@ pub(super) fn write(store: &Store, tree: &Tree, to: &Path, cancel: &Cancel) -> R
         }
     }
     Ok(())
+}
+
+fn no(file: &str) -> Error {
+    Error::Image(image::Error::NotAnImage { file: format!("/{file}"), why: "is missing".to_owned() })
 }
 
 /// An open directory that is no link.
@@ -84,10 +75,10 @@ impl Folder {
         }
     }
 
+    /// Reads the directory, which can be done once.
     fn names(&self) -> Result<Vec<String>, Error> {
-        let again = Folder::enter(&self.fd, ".", self.path.clone())?;
         let mut buffer = Vec::with_capacity(8 << 10);
-        let mut entries = RawDir::new(&again.fd, buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry.at("read", &self.path)?;

@@ -5,8 +5,8 @@
 //! follow each other; an empty last block ends the stream. A block whose sample does not shrink at level 1 is
 //! stored: archives inside an image are compressed already.
 //!
-//! The caller writes the input; workers compress; one thread hashes both sides and writes, in order. No more
-//! than twice as many blocks as workers wait anywhere.
+//! The caller writes the input; workers compress; one thread hashes both sides and writes, in order. About
+//! twice as many blocks as workers are in memory, never a layer.
 
 use std::io::{self, Write};
 use std::sync::Mutex;

@@ -157,7 +157,10 @@ fn told(
     });
     let made = make(&|done| events.emit(Event::Progress { id, done: done.min(total) }));
     let (outcome, detail) = match &made {
-        Ok((made, outcome)) => (*outcome, format!("{} bytes, compressed from {total}", made.blob.size)),
+        Ok((made, outcome)) => {
+            let megabytes = |bytes: u64| bytes as f64 / 1e6;
+            (*outcome, format!("{:.1} MB, {:.1} MB compressed", megabytes(total), megabytes(made.blob.size)))
+        }
         Err(_) => (Outcome::Failed, String::new()),
     };
     events.emit(Event::Finished { id, outcome, detail });

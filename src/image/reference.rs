@@ -39,7 +39,9 @@ impl Reference {
                 "the parts of a repository are lower-case letters and digits, with `.`, `_` and `-` between them",
             ));
         }
-        if !host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':')) {
+        if !host.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':'))
+        {
             return Err(wrong("its registry is no host name"));
         }
         let library = if host == "docker.io" && !path.contains('/') { "library/" } else { "" };
@@ -107,10 +109,7 @@ mod tests {
                 "a//b:1",
                 "the parts of a repository are lower-case letters and digits, with `.`, `_` and `-` between them",
             ),
-            (
-                "../b:1",
-                "the parts of a repository are lower-case letters and digits, with `.`, `_` and `-` between them",
-            ),
+            ("../b:1", "its registry is no host name"),
             ("a@b.c/x:1", "its registry is no host name"),
             (longer.as_str(), "it is longer than 255 bytes"),
         ] {

@@ -177,10 +177,8 @@ impl Header {
             return true;
         }
         // The last byte of a directory's path is a `/` that must not be where it is cut.
-        let cut = path[..path.len() - 1]
-            .match_indices('/')
-            .map(|(at, _)| at)
-            .find(|at| path.len() - at - 1 <= NAME.1);
+        let inner = &path.as_bytes()[..path.len() - 1];
+        let cut = (0..inner.len()).find(|at| inner[*at] == b'/' && path.len() - at - 1 <= NAME.1);
         if let Some(at) = cut
             && path.is_ascii()
             && at <= PREFIX.1
