@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 /// A project, a store and a home of its own.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         for (path, text) in files {
             let path = place.path("project").join(path);
@@ -19,16 +19,16 @@ impl Place {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs nodeimg in the project with nothing of the host's environment.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
-    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
         #[expect(clippy::disallowed_methods, reason = "it is the program under test")]
         let mut command = std::process::Command::new(Path::new(env!("CARGO_BIN_EXE_nodeimg")));
         command
