@@ -10,6 +10,7 @@
 mod error;
 mod files;
 mod outputs;
+mod registry;
 mod resolve;
 
 use std::path::Path;
@@ -43,6 +44,7 @@ pub fn relock(
     update: &Update,
     context: &fetch::Context<'_>,
 ) -> Result<Resolution, Error> {
+    registry::find_pypi(registry::is_asked(project, targets), context)?;
     let resolver = resolve::Asking::new(context);
     Ok(lock::resolve(project, targets, all, update, &resolver, context.cancel)?)
 }
@@ -64,6 +66,7 @@ pub fn fetch(plan: &Plan, context: &Context<'_>) -> Result<Outcome, Error> {
     use crate::plan::Work;
     let is_file = |&step: &usize| matches!(plan.steps[step].work, Work::Fetch(_));
     let files: Vec<_> = (0..plan.steps.len()).filter(is_file).collect();
+    registry::find_pypi(registry::is_lacking(plan, &files, context.store)?, &context.fetch())?;
     Ok(realise::realise(plan, &files, context)?)
 }
 
@@ -74,6 +77,7 @@ pub fn build(
     out: &Path,
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
+    registry::find_pypi(registry::is_lacking(plan, &plan.wanted(), context.store)?, &context.fetch())?;
     let outcome = realise::realise(plan, &plan.wanted(), context)?;
     let mut built = Vec::new();
     for target in &plan.targets {

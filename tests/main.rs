@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod cli;
+mod everywhere;
 mod image;
 mod messages;
 mod recipes;

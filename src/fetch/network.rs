@@ -64,6 +64,8 @@ impl Default for Pace {
 /// The right to use the network, or its refusal.
 pub struct Network {
     settings: Option<Settings>,
+    /// pip's own default, where the host has no pip to ask.
+    pypi: OnceLock<String>,
     pace: Pace,
     client: OnceLock<Client>,
     busy: Mutex<BTreeMap<String, usize>>,
@@ -119,6 +121,7 @@ impl Network {
     fn with(settings: Option<Settings>) -> Self {
         Self {
             settings,
+            pypi: OnceLock::new(),
             pace: Pace::default(),
             client: OnceLock::new(),
             busy: Mutex::default(),
@@ -140,7 +143,18 @@ impl Network {
     /// The base of the Python index's simple pages, ending in `/`.
     pub(super) fn pypi(&self, who: &str) -> Result<String, Error> {
         let none = Error::NoPlace { what: "pip's package index", key: "pypi" };
-        self.allowed(who)?.pypi().ok_or(none)
+        self.allowed(who)?.pypi().or_else(|| self.pypi.get().cloned()).ok_or(none)
+    }
+
+    /// Tells whether the network may be used, but nobody says where Python's index is.
+    pub fn lacks_pypi(&self) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.pypi().is_none()) && self.pypi.get().is_none()
+    }
+
+    /// Says where Python's index is for hosts that don't. `base` ends in `/`.
+    pub fn learn_pypi(&self, base: String) {
+        // Whoever was first has said the same.
+        let _ = self.pypi.set(base);
     }
 
     /// Lists the places of a URL in the order they are asked: mirrors first. `debian:pool/…` is a path in an

@@ -199,12 +199,19 @@ fn pip_index(host: &Host) -> Option<String> {
     });
     let built_in = || {
         host.python.iter().find_map(|folder| {
-            let text = fs_err::read_to_string(folder.join("pip/_internal/models/index.py")).ok()?;
-            let line = text.lines().find(|line| line.starts_with("PyPI = "))?;
-            Some(format!("{}simple/", base(line.split('"').nth(1)?.to_owned())))
+            pip_default(&fs_err::read_to_string(folder.join(PIP_DEFAULT)).ok()?)
         })
     };
     host.pip_index.clone().or(configured).map(base).or_else(built_in)
+}
+
+/// The file of pip, below where it is installed, that says which index is asked where nobody says otherwise.
+pub const PIP_DEFAULT: &str = "pip/_internal/models/index.py";
+
+/// Reads the base of the simple pages out of pip's [`PIP_DEFAULT`].
+pub fn pip_default(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with("PyPI = "))?;
+    Some(format!("{}simple/", base(line.split('"').nth(1)?.to_owned())))
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn fetch(&self) -> fetch::Context<'_> {
+    /// The part that fetching needs.
+    pub fn fetch(&self) -> fetch::Context<'_> {
         fetch::Context { network: self.network, store: self.store, events: self.events, cancel: self.cancel }
     }
 }
