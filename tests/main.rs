@@ -2,5 +2,6 @@
 
 mod messages;
 mod recipes;
+mod root;
 mod sandbox;
 mod structure;

@@ -133,11 +133,9 @@ fn arrange(store: &Store, package: &Package, deb: unpack::Deb) -> Result<Tree, E
     }
     info.insert(&path("/list"), put(list(&data).as_bytes())?).expect("a name");
     let mut tree = Tree::default();
-    for (at, node) in [
-        (DATA, Node::Dir(data)),
-        (INFO, Node::Dir(info)),
-        (STATUS, put(paragraph.text().as_bytes())?),
-    ] {
+    for (at, node) in
+        [(DATA, Node::Dir(data)), (INFO, Node::Dir(info)), (STATUS, put(paragraph.text().as_bytes())?)]
+    {
         tree.insert(&path(at), node).expect("an empty tree takes all");
     }
     Ok(tree)
@@ -159,9 +157,11 @@ fn list(data: &Tree) -> String {
 fn md5(store: &Store, digest: &Digest) -> Result<String, Error> {
     let mut hasher = Md5::new();
     let mut reader = store.verified_reader(digest)?;
-    std::io::copy(&mut reader, &mut hasher).map_err(|error| match error.downcast::<crate::store::Error>() {
-        Ok(error) => error,
-        Err(source) => crate::store::Error::Io { action: "read", path: store.path().to_owned(), source },
+    std::io::copy(&mut reader, &mut hasher).map_err(|error| {
+        match error.downcast::<crate::store::Error>() {
+            Ok(error) => error,
+            Err(source) => crate::store::Error::Io { action: "read", path: store.path().to_owned(), source },
+        }
     })?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -187,8 +187,7 @@ fn read(store: &Store, package: &Package, mut tree: Tree) -> Result<Part, Error>
             false => Err(wrong(format!("says `{name}: {text}`"))),
         }
     };
-    let relations =
-        |name: &str| Relation::list(fields.get(name).unwrap_or_default()).map_err(wrong);
+    let relations = |name: &str| Relation::list(fields.get(name).unwrap_or_default()).map_err(wrong);
     let version = field("Version")?;
     Ok(Part {
         file: package.file.to_owned(),

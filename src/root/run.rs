@@ -49,14 +49,18 @@ pub fn run(
     };
     let checkout = store.checkout(base)?;
     let changes = scratch.path().join("changes");
-    fs_err::create_dir(&changes)
-        .map_err(|source| crate::store::Error::Io { action: "create", path: changes.clone(), source })?;
+    fs_err::create_dir(&changes).map_err(|source| crate::store::Error::Io {
+        action: "create",
+        path: changes.clone(),
+        source,
+    })?;
     let root = Root::Changeable { lower: checkout.path().to_owned(), changes: changes.clone() };
     let (finished, after) = match sandbox.run(&job(root), output, cancel) {
         Err(sandbox::Error::NoOverlay { .. }) => {
             let dir = scratch.path().join("root");
             store.copy_out(base, &dir)?;
-            let finished = succeeded(sandbox.run(&job(Root::Writable { dir: dir.clone() }), output, cancel)?)?;
+            let finished =
+                succeeded(sandbox.run(&job(Root::Writable { dir: dir.clone() }), output, cancel)?)?;
             (finished, store.absorb(&dir, Owners::Recorded)?)
         }
         result => {
@@ -66,7 +70,11 @@ pub fn run(
     };
     let mut after = Tree { meta: before.meta, ..after };
     let own = OWN.map(|path| GuestPath::new(path).expect("a constant"));
-    step.mounts.iter().map(|mount| &mount.target).chain(&own).for_each(|path| forget(&mut after, &before, path));
+    step.mounts
+        .iter()
+        .map(|mount| &mount.target)
+        .chain(&own)
+        .for_each(|path| forget(&mut after, &before, path));
     Ok((after, finished))
 }
 

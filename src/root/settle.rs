@@ -96,7 +96,8 @@ pub fn settle(store: &Store, mut tree: Tree) -> Result<Tree, Error> {
         let (above, pattern) = path.as_str().rsplit_once('/').expect("absolute");
         let above = GuestPath::new(if above.is_empty() { "/" } else { above }).expect("a part of a path");
         let Some(dir) = dir_mut(&mut tree, &above) else { continue };
-        let meant: Vec<Name> = dir.entries.keys().filter(|name| is_like(name.as_str(), pattern)).cloned().collect();
+        let meant: Vec<Name> =
+            dir.entries.keys().filter(|name| is_like(name.as_str(), pattern)).cloned().collect();
         for name in meant {
             apply(store, dir, &name, fate)?;
         }
@@ -137,7 +138,9 @@ fn date_compiled(store: &Store, dir: &mut Dir) -> Result<(), Error> {
     for (name, node) in &mut dir.entries {
         match node {
             Node::Dir(below) => date_compiled(store, below)?,
-            Node::File { digest, .. } if name.as_str().ends_with(".pyc") && digest.size >= PYC_HEADER as u64 => {
+            Node::File { digest, .. }
+                if name.as_str().ends_with(".pyc") && digest.size >= PYC_HEADER as u64 =>
+            {
                 let mut head = [0; PYC_HEADER];
                 let mut blob = store.open_blob(digest)?;
                 let read = std::io::Read::read_exact(&mut blob, &mut head);

@@ -40,7 +40,8 @@ pub fn unpack(
         key(a).cmp(&key(b))
     });
     if let Some(pair) = parts.windows(2).find(|pair| {
-        pair[0].name == pair[1].name && !(pair[0].is_shared && pair[1].is_shared && pair[0].arch != pair[1].arch)
+        pair[0].name == pair[1].name
+            && !(pair[0].is_shared && pair[1].is_shared && pair[0].arch != pair[1].arch)
     }) {
         return Err(Error::Twice { one: pair[0].file.clone(), other: pair[1].file.clone() });
     }
