@@ -30,6 +30,7 @@ struct Run {
     checkout: f64,
     configure: f64,
     settle: f64,
+    cpu: f64,
     tree: Tree,
     digest: Digest,
 }
@@ -47,13 +48,20 @@ fn run(store: &Store, files: &[(String, Digest)]) -> Run {
     let limits = Limits { time: Duration::from_secs(600), ..Limits::default() };
     let step = Step { argv: &script.argv, env: &script.env, mounts: &[], limits };
     let sandbox = Namespace::with_program(PathBuf::from(env!("CARGO_BIN_EXE_nodeimg")));
-    let (result, configure) =
-        timed(|| root::run(store, &sandbox, &base, &step, &mut |part| log.extend_from_slice(part), &cancel));
-    let (tree, _) = result.unwrap_or_else(|error| panic!("{error:?}\n{}", String::from_utf8_lossy(&log)));
+    let (result, configure) = timed(|| {
+        let start = Instant::now();
+        let mut take = |part: &[u8]| {
+            log.extend_from_slice(format!("[{:.2}] ", start.elapsed().as_secs_f64()).as_bytes());
+            log.extend_from_slice(part);
+        };
+        root::run(store, &sandbox, &base, &step, &mut take, &cancel)
+    });
+    let (tree, finished) =
+        result.unwrap_or_else(|error| panic!("{error:?}\n{}", String::from_utf8_lossy(&log)));
     let _ = fs_err::write("/tmp/roots.log", &log);
     let (tree, settle) = timed(|| root::settle(store, tree).expect("the tree is whole"));
     let digest = store.put_tree(&tree).expect("the store takes a tree");
-    Run { unpack, checkout, configure, settle, tree, digest }
+    Run { unpack, checkout, configure, settle, cpu: finished.cpu.as_secs_f64(), tree, digest }
 }
 
 fn manifest(tree: &Tree) -> String {
@@ -100,11 +108,12 @@ fn main() {
     }
     let first = run(&store, &files);
     println!(
-        "{} packages: unpack {:.2} s, checkout {:.2} s, configure {:.2} s, settle {:.2} s; {}",
+        "{} packages: unpack {:.2} s, checkout {:.2} s, configure {:.2} s (processor {:.2} s), settle {:.2} s; {}",
         files.len(),
         first.unpack,
         first.checkout,
         first.configure,
+        first.cpu,
         first.settle,
         first.digest
     );

@@ -5,5 +5,6 @@ mod everywhere;
 mod image;
 mod messages;
 mod recipes;
+mod root;
 mod sandbox;
 mod structure;

@@ -9,11 +9,11 @@ use debversion::Version;
 pub(super) struct Paragraph(Vec<(String, String)>);
 
 impl Paragraph {
-    /// Reads a text of one paragraph. Lines of a field that follow its first are kept as they are.
+    /// Reads a text of one paragraph. Lines are kept as they are, like dpkg does, space at their ends included.
     pub(super) fn parse(text: &str) -> Result<Paragraph, String> {
         let mut fields: Vec<(String, String)> = Vec::new();
-        for line in text.trim_end().lines().map(str::trim_end) {
-            if line.is_empty() {
+        for line in text.trim_end().lines() {
+            if line.trim().is_empty() {
                 return Err("has an empty line in its control file".to_owned());
             }
             if line.starts_with([' ', '\t']) {
