@@ -61,7 +61,9 @@ fn built(command: &mut Command) -> Vec<(String, Value, Value)> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}: {stderr}", output.status);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let target = |one: &Value| (one["target"].as_str().unwrap().to_owned(), one["tree"].clone(), one["digest"].clone());
+    let target = |one: &Value| {
+        (one["target"].as_str().unwrap().to_owned(), one["tree"].clone(), one["digest"].clone())
+    };
     document["targets"].as_array().unwrap().iter().map(target).collect()
 }
 
@@ -101,7 +103,9 @@ fn the_node_image_has_its_digest() {
     assert_eq!(image[0].2.as_str().unwrap(), DIGEST.trim());
     // What was promised lies there.
     let out = folder.path().join("out/kind-wasmtime-debian");
-    for file in ["image.tar", "oci/index.json", "kind.yaml", "runtimeclasses.yaml", "example-crun-wasmtime.yaml"] {
+    for file in
+        ["image.tar", "oci/index.json", "kind.yaml", "runtimeclasses.yaml", "example-crun-wasmtime.yaml"]
+    {
         assert!(out.join(file).is_file(), "{file}");
     }
     assert!(out.join("workloads/wasm-hello.tar").is_file() && out.join("workloads/busybox.tar").is_file());

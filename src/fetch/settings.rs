@@ -198,9 +198,9 @@ fn pip_index(host: &Host) -> Option<String> {
         text.lines().find_map(value)
     });
     let built_in = || {
-        host.python.iter().find_map(|folder| {
-            pip_default(&fs_err::read_to_string(folder.join(PIP_DEFAULT)).ok()?)
-        })
+        host.python
+            .iter()
+            .find_map(|folder| pip_default(&fs_err::read_to_string(folder.join(PIP_DEFAULT)).ok()?))
     };
     host.pip_index.clone().or(configured).map(base).or_else(built_in)
 }

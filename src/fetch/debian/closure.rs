@@ -2,8 +2,8 @@
 
 use resolvo::conflict::ConflictNode;
 use resolvo::{
-    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, HintDependenciesAvailable, Interner,
-    KnownDependencies, NameId, Problem, Requirement, SolvableId, Solver, SolverCache, StringId,
+    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, HintDependenciesAvailable,
+    Interner, KnownDependencies, NameId, Problem, Requirement, SolvableId, Solver, SolverCache, StringId,
     UnsolvableOrCancelled, VersionSetId, VersionSetUnionId,
 };
 

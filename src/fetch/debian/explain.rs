@@ -28,7 +28,8 @@ fn dead(graph: &Graph<'_>) -> BTreeMap<usize, usize> {
         let before = dead.len();
         let mut found = Vec::new();
         for (at, node) in graph.nodes.iter().enumerate().filter(|(at, _)| !dead.contains_key(at)) {
-            let hopeless = |(_, options): &(&str, Vec<usize>)| options.iter().all(|one| dead.contains_key(one));
+            let hopeless =
+                |(_, options): &(&str, Vec<usize>)| options.iter().all(|one| dead.contains_key(one));
             found.extend(node.needs.iter().position(hopeless).map(|need| (at, need)));
         }
         dead.extend(found);
@@ -80,7 +81,12 @@ fn refused(graph: &Graph<'_>, involved: &BTreeSet<usize>) -> Vec<String> {
         for (group, nodes) in &graph.nodes[*at].refuses {
             for other in nodes.iter().filter(|other| paths.contains_key(other)) {
                 let mut lines = steps(graph, &paths, *at);
-                lines.extend(steps(graph, &paths, *other).into_iter().filter(|line| !lines.contains(line)).collect::<Vec<_>>());
+                lines.extend(
+                    steps(graph, &paths, *other)
+                        .into_iter()
+                        .filter(|line| !lines.contains(line))
+                        .collect::<Vec<_>>(),
+                );
                 let (one, other) = (shown(graph, *at), shown(graph, *other));
                 lines.push(format!("`{one}` does not go with `{group}`, which `{other}` is"));
                 return lines;
