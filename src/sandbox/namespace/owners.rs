@@ -3,7 +3,8 @@
 //! In a namespace of one id a file can belong to nobody else. So `chown` writes `user.nodeimg.owner` =
 //! `<uid>:<gid>` onto the file and `stat` gives what is written there. The state lives in the file system: it
 //! is renamed, copied and removed with its file. As the kernel does, a `chown` takes the set-id bits off a regular
-//! file. Symbolic links take no such attribute: their owner is always root.
+//! file. Symbolic links take no such attribute: their owner is always root. What is made in a set-group-id directory gets
+//! group 0, not the directory's: that would take a look at every file that is opened.
 
 use std::ffi::{CString, c_void};
 use std::mem::MaybeUninit;
