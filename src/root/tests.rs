@@ -51,7 +51,7 @@ impl Deb {
             ("control.tar", tar(&control)),
             ("data.tar", tar(&self.data)),
         ] {
-            write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, content.len())
+            writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100644, content.len())
                 .unwrap();
             bytes.extend_from_slice(&content);
             bytes.resize(bytes.len().next_multiple_of(2), b'\n');
