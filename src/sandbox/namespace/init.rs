@@ -56,9 +56,9 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
         (Resource::Core, 0),
         (Resource::Nofile, nofile),
         (Resource::Fsize, job.limits.disk),
-        // Only to keep a fork bomb from outrunning the watch, which has the limit itself: processes that can't
-        // fork would hide it.
-        (Resource::Nproc, u64::from(job.limits.processes) + 10_000),
+        // A little more than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
+        // the host's process numbers from everybody. (Counted by user and user namespace since Linux 5.14.)
+        (Resource::Nproc, u64::from(job.limits.processes) * 5 / 4 + 64),
     ] {
         let limit = Rlimit { current: Some(value), maximum: Some(value) };
         setrlimit(resource, limit).during(format!("set its limit of {resource:?}"))?;
