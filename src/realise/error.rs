@@ -22,7 +22,7 @@ pub enum Error {
 
     /// The layers' parts disagree about a file.
     #[error("layer `{step}`: {conflict} between `{one}` and `{other}`")]
-    Conflict { step: String, conflict: store::Conflict, one: String, other: String },
+    Conflict { step: String, conflict: Box<store::Conflict>, one: String, other: String },
 
     /// A step is for a machine that this one is not.
     #[error("step `{step}` runs on {arch}, this machine is another")]
