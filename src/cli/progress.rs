@@ -163,6 +163,8 @@ fn present(kind: Activity) -> &'static str {
         Activity::Unpack => "unpacking",
         Activity::Build => "building",
         Activity::Assemble => "assembling",
+        Activity::Load => "loading",
+        Activity::Try => "trying",
     }
 }
 
@@ -173,6 +175,8 @@ fn past(kind: Activity) -> &'static str {
         Activity::Unpack => "unpacked",
         Activity::Build => "built",
         Activity::Assemble => "assembled",
+        Activity::Load => "loaded",
+        Activity::Try => "tried",
     }
 }
 
