@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The digest of `kind-wasmtime-debian`, as `README.md` and `.ci/run` know it too. When it moves, a person meant it.
 const DIGEST: &str = include_str!("kind-wasmtime-debian.digest");
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeimg");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeimg");
 
 /// An ordinary user without a name, a home or a group of the host.
 const STRANGER: u32 = 54321;
@@ -23,7 +23,7 @@ fn project() -> &'static Path {
 }
 
 /// Copies what a clone would have, with the modes that a umask leaves.
-fn clone(to: &Path) {
+pub(crate) fn clone(to: &Path) {
     for part in ["recipes", "lockfiles", "patches"] {
         copy(&project().join(part), &to.join(part));
     }
@@ -48,7 +48,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn nodeimg(program: &Path, project: &Path, store: &Path) -> Command {
+pub(crate) fn nodeimg(program: &Path, project: &Path, store: &Path) -> Command {
     #[expect(clippy::disallowed_methods, reason = "it is the program under test")]
     let mut command = Command::new(program);
     command.current_dir(project).env("NODEIMG_STORE", store).args(["build", "--lock", "--json"]);
@@ -56,12 +56,14 @@ fn nodeimg(program: &Path, project: &Path, store: &Path) -> Command {
 }
 
 /// Runs a build; gives what it says of each target, without where it lies.
-fn built(command: &mut Command) -> Vec<(String, Value, Value)> {
+pub(crate) fn built(command: &mut Command) -> Vec<(String, Value, Value)> {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}: {stderr}", output.status);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let target = |one: &Value| (one["target"].as_str().unwrap().to_owned(), one["tree"].clone(), one["digest"].clone());
+    let target = |one: &Value| {
+        (one["target"].as_str().unwrap().to_owned(), one["tree"].clone(), one["digest"].clone())
+    };
     document["targets"].as_array().unwrap().iter().map(target).collect()
 }
 
@@ -89,7 +91,7 @@ fn children(folder: &Path) -> Vec<std::ffi::OsString> {
     fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
 
-fn test_store() -> PathBuf {
+pub(crate) fn test_store() -> PathBuf {
     project().join("target/test-store")
 }
 
@@ -101,7 +103,9 @@ fn the_node_image_has_its_digest() {
     assert_eq!(image[0].2.as_str().unwrap(), DIGEST.trim());
     // What was promised lies there.
     let out = folder.path().join("out/kind-wasmtime-debian");
-    for file in ["image.tar", "oci/index.json", "kind.yaml", "runtimeclasses.yaml", "example-crun-wasmtime.yaml"] {
+    for file in
+        ["image.tar", "oci/index.json", "kind.yaml", "runtimeclasses.yaml", "example-crun-wasmtime.yaml"]
+    {
         assert!(out.join(file).is_file(), "{file}");
     }
     assert!(out.join("workloads/wasm-hello.tar").is_file() && out.join("workloads/busybox.tar").is_file());

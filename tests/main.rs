@@ -8,3 +8,4 @@ mod recipes;
 mod root;
 mod sandbox;
 mod structure;
+mod wasm;

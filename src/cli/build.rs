@@ -1,5 +1,7 @@
 //! `nodeimg build`: makes targets and says what lies where.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::arguments::Build;
@@ -40,6 +42,8 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
+    // People read `out/x` more easily than `./out/x`.
+    let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
     let context = realising(session, &store, &network, command.jobs, command.keep_going);
     let (built, outcome) = pipeline::build(&plan, &project, &out, &context)?;
     session.progress.finish();
@@ -95,7 +99,7 @@ fn next(built: &Built, project: &Project) -> Option<String> {
     let (reference, _) = built.image.as_ref()?;
     let archive = built.folder.join("image.tar");
     let load = format!("docker load -i {}", archive.display());
-    let image = project.images.get(&built.recipe.name)?;
+    let image = project.images.get(&built.recipe.name).filter(|image| image.platform.is_none())?;
     Some(match image.node {
         Some(_) => {
             let config = built.folder.join("kind.yaml");

@@ -9,8 +9,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::text;
 use crate::base::event::{Activity, Event, Outcome, Sink};
 
 /// How much is told.
@@ -69,9 +70,9 @@ impl Progress {
         let moved = std::mem::take(&mut *lock(&self.moved));
         if self.verbosity >= Verbosity::Normal {
             for (verb, (count, bytes)) in moved {
-                let files = if count == 1 { "file" } else { "files" };
-                let bytes = if bytes == 0 { String::new() } else { format!(", {}", HumanBytes(bytes)) };
-                self.line(&format!("{verb:>10} {count} {files}{bytes}"));
+                let files = text::count(count as usize, "file");
+                let bytes = if bytes == 0 { String::new() } else { format!(", {}", text::size(bytes)) };
+                self.line(&format!("{verb:>10} {files}{bytes}"));
             }
         }
     }
@@ -82,7 +83,7 @@ impl Progress {
         let bar = self.live.as_ref().filter(|_| shown < LIVE_LINES).map(|live| {
             let bar = live.add(ProgressBar::new(total.unwrap_or(0)));
             let template = match total {
-                Some(_) => "{prefix:>10} {wide_msg} {bytes}/{total_bytes} {elapsed}",
+                Some(_) => "{prefix:>10} {wide_msg} {decimal_bytes}/{decimal_total_bytes} {elapsed}",
                 None => "{prefix:>10} {wide_msg} {elapsed}",
             };
             bar.set_style(ProgressStyle::with_template(template).expect("the templates above are right"));

@@ -35,7 +35,10 @@ pub enum Error {
     Nowhere { who: String, tried: Vec<(String, String)> },
 
     #[error("this host does not say where {what} is")]
-    #[diagnostic(help("name it under `[mirrors]` in nodeimg's config.toml, as `{key} = [\"https://…/\"]`"))]
+    #[diagnostic(help(
+        "{}name it under `[mirrors]` in nodeimg's config.toml, as `{key} = [\"https://…/\"]`",
+        learnt(key)
+    ))]
     NoPlace { what: &'static str, key: &'static str },
 
     #[error("{what} has no `{version}`")]
@@ -75,6 +78,15 @@ pub enum Error {
     Git(#[from] super::git::Error),
 }
 
+/// How a host comes to know a place.
+fn learnt(key: &str) -> &'static str {
+    match key {
+        "crates" => "let cargo download any crate once, then its home says where from; or ",
+        "pypi" => "install pip, which knows where; or ",
+        _ => "",
+    }
+}
+
 impl Error {
     /// Tells who is to act.
     pub fn blame(&self) -> Blame {
@@ -90,5 +102,23 @@ impl Error {
             Error::Git(error) => error.blame(),
             _ => Blame::Input,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic as _;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_knows_no_registry_is_told_how_to_learn() {
+        let error = Error::NoPlace { what: "cargo's registry", key: "crates" };
+        assert_eq!(error.to_string(), "this host does not say where cargo's registry is");
+        assert_eq!(
+            error.help().unwrap().to_string(),
+            "let cargo download any crate once, then its home says where from; or name it under `[mirrors]` in \
+             nodeimg's config.toml, as `crates = [\"https://…/\"]`"
+        );
     }
 }

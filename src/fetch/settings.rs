@@ -8,6 +8,7 @@
 //! [mirrors]
 //! "https://github.com/" = ["https://mirror.example/github/", "file:///srv/github/"]   # any prefix
 //! debian = ["https://mirror.example/debian/"]                                         # an archive
+//! snapshot = ["https://mirror.example/snapshot/"]                                     # for snapshot.debian.org
 //! crates = ["https://mirror.example/crates-index/"]                                   # a sparse index
 //! pypi = ["https://mirror.example/simple/"]                                           # a simple index
 //! ```
@@ -52,7 +53,7 @@ struct Config {
 }
 
 /// The archives that Debian's snapshot service keeps under these names.
-const SNAPSHOT: &str = "https://snapshot.debian.org/archive";
+const SNAPSHOT: &str = "https://snapshot.debian.org/archive/";
 
 impl Settings {
     /// Reads what the host says. A configuration of nodeimg's own must be right; of others', what is
@@ -97,8 +98,14 @@ impl Settings {
 
     pub(super) fn places(&self, url: &str, snapshot: Option<&str>) -> Vec<String> {
         if let Some((archive, path)) = archive_path(url) {
-            let snapshot = snapshot.map(|moment| format!("{SNAPSHOT}/{archive}/{moment}/"));
-            let bases = self.named(archive).map(str::to_owned).chain(snapshot);
+            let services = match self.mirrors.get("snapshot") {
+                Some(services) => services.iter().map(String::as_str).collect(),
+                None => vec![SNAPSHOT],
+            };
+            let snapshots = snapshot.into_iter().flat_map(|moment| {
+                services.iter().map(move |service| format!("{service}{archive}/{moment}/"))
+            });
+            let bases = self.named(archive).map(str::to_owned).chain(snapshots);
             return bases.flat_map(|base| self.rewritten(&format!("{base}{path}"))).collect();
         }
         self.rewritten(url)
@@ -148,20 +155,41 @@ fn apt_sources(apt: &Path) -> Vec<(String, String)> {
     for file in files {
         let Ok(text) = fs_err::read_to_string(&file) else { continue };
         let deb822 = file.extension().is_some_and(|extension| extension == "sources");
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let words = if deb822 {
-                line.strip_prefix("URIs:").unwrap_or_default()
-            } else {
-                line.strip_prefix("deb ").unwrap_or_default()
-            };
-            urls.extend(words.split_whitespace().filter(|word| word.contains("://")).map(str::to_owned));
-        }
+        let text: String =
+            text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let words: Vec<_> = if deb822 {
+            text.split("\n\n").flat_map(uris).collect()
+        } else {
+            let lines = text.lines().filter_map(|line| line.trim_ascii().strip_prefix("deb"));
+            let lines = lines.filter(|rest| rest.starts_with([' ', '\t', '[']));
+            lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+        };
+        let known =
+            |word: &String| ["http://", "https://", "file://"].iter().any(|one| word.starts_with(one));
+        urls.extend(words.into_iter().filter(known));
     }
     let named = urls.into_iter().filter_map(|url| {
         let archive = url.trim_end_matches('/').rsplit('/').next()?.to_owned();
         archive.starts_with("debian").then(|| (archive, base(url)))
     });
     named.collect()
+}
+
+/// Gives the places of a paragraph of a `.sources` file, unless it is switched off or for sources only.
+fn uris(paragraph: &str) -> Vec<String> {
+    let field = |name: &str| {
+        let mut lines = paragraph
+            .lines()
+            .skip_while(|line| !line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name)));
+        let first = lines.next().and_then(|line| line.split_once(':')).map_or("", |(_, value)| value);
+        let more = lines.take_while(|line| line.starts_with([' ', '\t']));
+        let words = std::iter::once(first).chain(more).flat_map(str::split_whitespace);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    if field("Enabled") == ["no"] || !field("Types").contains(&"deb".to_owned()) {
+        return Vec::new();
+    }
+    field("URIs")
 }
 
 /// Finds cargo's crates.io index: its replacement in cargo's configuration, else the index that cargo itself
@@ -172,8 +200,10 @@ fn cargo_index(cargo: &Path) -> Option<String> {
     if let Some(config) = config.and_then(|text| text.parse::<toml::Table>().ok()) {
         let source = |name: &str| config.get("source")?.get(name);
         let replaced = source("crates-io").and_then(|s| s.get("replace-with")).and_then(toml::Value::as_str);
-        let registry =
-            replaced.and_then(source).and_then(|s| s.get("registry")).and_then(toml::Value::as_str);
+        let registries = |name: &str| config.get("registries")?.get(name)?.get("index");
+        let registry = replaced
+            .and_then(|name| source(name).and_then(|s| s.get("registry")).or_else(|| registries(name)))
+            .and_then(toml::Value::as_str);
         if let Some(url) = registry.and_then(|url| url.strip_prefix("sparse+")) {
             return Some(base(url.to_owned()));
         }
@@ -198,9 +228,9 @@ fn pip_index(host: &Host) -> Option<String> {
         text.lines().find_map(value)
     });
     let built_in = || {
-        host.python.iter().find_map(|folder| {
-            pip_default(&fs_err::read_to_string(folder.join(PIP_DEFAULT)).ok()?)
-        })
+        host.python
+            .iter()
+            .find_map(|folder| pip_default(&fs_err::read_to_string(folder.join(PIP_DEFAULT)).ok()?))
     };
     host.pip_index.clone().or(configured).map(base).or_else(built_in)
 }
@@ -250,6 +280,11 @@ mod tests {
             ]
         );
         assert_eq!(settings.places("debian:pool/a.deb", None), ["https://m.example/debian/pool/a.deb"]);
+        let own = self::settings(&[("snapshot", &["file:///srv/snapshot"])]);
+        assert_eq!(
+            own.places("debian:a.deb", Some("20260101T000000Z")),
+            ["file:///srv/snapshot/debian/20260101T000000Z/a.deb"]
+        );
     }
 
     #[test]
@@ -266,7 +301,9 @@ mod tests {
         );
         write(
             "apt/sources.list.d/s.sources",
-            "Types: deb\nURIs: http://b.example/debian-security/\nSuites: x\n",
+            "Types: deb deb-src\n# old:\n# URIs: http://old.example/debian-security\nuris:\n http://b.example/debian-security/\n\
+             Suites: x\n\nTypes: deb\nEnabled: no\nURIs: http://off.example/debian-security\n\n\
+             Types: deb-src\nURIs: http://src.example/debian-security\n",
         );
         write("cargo/registry/index/index.crates.example-0123/config.json", "{}");
         write(
@@ -285,6 +322,15 @@ mod tests {
         assert_eq!(found.crates().as_deref(), Some("https://index.crates.example/"));
         assert_eq!(found.pypi().as_deref(), Some("https://p.example/simple/"));
 
+        write(
+            "cargo/config.toml",
+            "[source.crates-io]\nreplace-with = \"m\"\n[source.m]\nregistry = \"sparse+https://c.example/i\"\n",
+        );
+        write(
+            "cargo/config.toml",
+            "[source.crates-io]\nreplace-with = \"m\"\n[registries.m]\nindex = \"sparse+https://d.example/i/\"\n",
+        );
+        assert_eq!(Settings::load(&host).unwrap().crates().as_deref(), Some("https://d.example/i/"));
         write(
             "cargo/config.toml",
             "[source.crates-io]\nreplace-with = \"m\"\n[source.m]\nregistry = \"sparse+https://c.example/i\"\n",

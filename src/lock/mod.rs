@@ -48,11 +48,11 @@ pub use difference::Difference;
 pub use error::{Error, Stale, Unanswered};
 pub use file::{RootName, VERSION, path};
 pub use resolve::{Resolution, Resolver, Update, resolve};
-pub use wanted::ASSEMBLY;
 
 use crate::base::{Arch, Name, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request};
+pub use crate::image::ASSEMBLY;
 use crate::recipe::{Id, Image, Package, Project, Role, Runtime, Suite};
 use file::{File, Platform};
 

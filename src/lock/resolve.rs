@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::change::{self, Change};
 use super::file::{self, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry};
-use super::wanted::{ASSEMBLY, Asked, Wanted, wanted};
-use super::{Error, Unanswered, suite_release};
+use super::wanted::{Asked, Wanted, wanted};
+use super::{ASSEMBLY, Error, Unanswered, suite_release};
 use crate::base::{Arch, Cancel, Name};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request};

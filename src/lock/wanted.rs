@@ -9,9 +9,6 @@ use crate::base::{Arch, Name};
 use crate::fetch::{Request, Source};
 use crate::recipe::{Id, Package, Project, Role, substitute};
 
-/// The algorithm that assembles images today.
-pub const ASSEMBLY: u32 = 1;
-
 /// What one recipe asks for.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {

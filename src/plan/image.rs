@@ -34,8 +34,11 @@ impl Builder<'_> {
                 let new = self.locked.runtimes[runtime].packages.iter();
                 packages.extend(new.filter(|name| !packages.contains(name)).cloned().collect::<Vec<_>>());
             }
-            if !packages.is_empty() {
-                layers.push(("runtimes".to_owned(), self.layer(&id, "runtimes", &packages, &[])));
+            // Each in a layer of its own: a new crun does not ship the engine again.
+            for package in packages {
+                let name = format!("runtime {package}");
+                let step = self.layer(&id, &name, std::slice::from_ref(&package), &[]);
+                layers.push((name, step));
             }
             let below = layers.iter().map(|(_, step)| *step).collect();
             let work = Work::Node { node: Box::new(self.node(&recipe, node).configuration()) };

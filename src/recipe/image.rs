@@ -31,7 +31,7 @@ pub struct Image {
     /// The layers on top, in order; put what changes least first.
     #[serde(default)]
     pub layers: Vec<Layer>,
-    /// Makes the image a kind node: adds the layers `runtimes` and `configuration`, and files beside the image.
+    /// Makes the image a kind node: adds a layer for each package of its runtimes and the layer `configuration`, and files beside the image.
     pub node: Option<Node>,
     /// The OCI image configuration.
     #[serde(default)]

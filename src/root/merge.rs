@@ -69,7 +69,7 @@ pub(super) fn merge(parts: &[Part]) -> Result<Merged, Error> {
                             let real = GuestPath::new(&format!("/usr{path}")).expect("two names");
                             merging.add(index, usr, name, node, &real, &path)?;
                         }
-                        Node::Symlink { target } if target.trim_start_matches('/') == &real_target(name) => {}
+                        Node::Symlink { target } if target.trim_start_matches('/') == real_target(name) => {}
                         _ => return Err(not_merged(part, &path)),
                     }
                 }

@@ -99,8 +99,10 @@ fn arrange(store: &Store, package: &Package, deb: unpack::Deb) -> Result<Tree, E
     if let Some(listed) = file(control.get(&path("/conffiles")).cloned()) {
         let mut value = String::new();
         for line in text(&listed)?.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            // `remove-on-upgrade` speaks of files that the package has no more (deb-conffiles(5)).
-            if line.starts_with("remove-on-upgrade ") {
+            // A file that the package has no more and that an upgrade takes away (deb-conffiles(5)).
+            if let Some(line) = line.strip_prefix("remove-on-upgrade ") {
+                write!(value, "\n {} newconffile remove-on-upgrade", line.trim())
+                    .expect("a string takes all");
                 continue;
             }
             let at = GuestPath::new(line)

@@ -51,7 +51,7 @@ impl Deb {
             ("control.tar", tar(&control)),
             ("data.tar", tar(&self.data)),
         ] {
-            write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100644, content.len())
+            writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100644, content.len())
                 .unwrap();
             bytes.extend_from_slice(&content);
             bytes.resize(bytes.len().next_multiple_of(2), b'\n');
@@ -127,7 +127,7 @@ fn a_root_is_what_dpkg_would_leave() {
         .with("etc/x.conf", "setting\n")
         .with("usr/a", "-> b")
         .with("usr/b", "b")
-        .about("conffiles", "/etc/x.conf\n")
+        .about("conffiles", "/etc/x.conf\nremove-on-upgrade /etc/old\n")
         .about("postinst", "#!/bin/sh\n")
         .about("triggers", "# why\ninterest-noawait /usr/share/x\ninterest update-x\nactivate ldconfig\n");
     let tree = place.unpack(&[lib, base()]).unwrap();
@@ -180,7 +180,7 @@ fn a_root_is_what_dpkg_would_leave() {
         "Package: base-files\nVersion: 1\nArchitecture: all\nMaintainer: x\nEssential: yes\n\
          Status: install ok unpacked\nDescription: x \n y\n\n\
          Package: libx\nStatus: install ok unpacked\nVersion: 1\nConffiles:\n \
-         /etc/x.conf 2c1d4f59f062ce424618f4d25961fb76\nArchitecture: all\nMaintainer: x\nMulti-Arch: same\n\
+         /etc/x.conf 2c1d4f59f062ce424618f4d25961fb76\n /etc/old newconffile remove-on-upgrade\nArchitecture: all\nMaintainer: x\nMulti-Arch: same\n\
          Description: x \n y\n\n"
     );
     // Links last, as dpkg-deb packs them; paths as the package says them.

@@ -2,8 +2,8 @@
 
 use resolvo::conflict::ConflictNode;
 use resolvo::{
-    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, HintDependenciesAvailable, Interner,
-    KnownDependencies, NameId, Problem, Requirement, SolvableId, Solver, SolverCache, StringId,
+    Candidates, Condition, ConditionId, Dependencies, DependencyProvider, HintDependenciesAvailable,
+    Interner, KnownDependencies, NameId, Problem, Requirement, SolvableId, Solver, SolverCache, StringId,
     UnsolvableOrCancelled, VersionSetId, VersionSetUnionId,
 };
 
@@ -119,7 +119,7 @@ impl DependencyProvider for Provider<'_> {
         version_set: VersionSetId,
         inverse: bool,
     ) -> Vec<SolvableId> {
-        let fits = (version_set.0 % 2 == 0) != inverse;
+        let fits = version_set.0.is_multiple_of(2) != inverse;
         candidates.iter().copied().filter(|_| fits).collect()
     }
 

@@ -29,7 +29,9 @@ pub enum Error {
     BadSignature { url: String, signer: String },
 
     #[error("`{url}` is signed by a key that was not in force\n  key: {signer}\n  {reason}")]
-    #[diagnostic(help("if the archive has a newer key, check it and add it to `keys` in the suite's recipe"))]
+    #[diagnostic(help(
+        "if the archive has a newer key, check it and add it to `keys` in the suite's recipe"
+    ))]
     UnfitKey { url: String, signer: String, reason: String },
 
     #[error(
@@ -40,7 +42,9 @@ pub enum Error {
     #[diagnostic(help("set `snapshot` in the suite's recipe to a moment after that, such as `{later}`"))]
     Newer { moment: String, found: Vec<(String, String)>, tried: Vec<(String, String)>, later: String },
 
-    #[error("the release `{url}` had expired at the suite's moment\n  moment: {moment}\n  valid until: {until}")]
+    #[error(
+        "the release `{url}` had expired at the suite's moment\n  moment: {moment}\n  valid until: {until}"
+    )]
     #[diagnostic(help(
         "name a mirror that is up to date, or set `snapshot` in the suite's recipe to an earlier moment"
     ))]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::relation;
-use super::universe::{Graph, Universe};
+use super::universe::{Candidate, Graph, Universe};
 
 /// Writes one reason, a line each step. `involved` are the nodes that the solver found at odds.
 pub(super) fn explain(universe: &Universe<'_>, graph: &Graph<'_>, involved: &BTreeSet<usize>) -> Vec<String> {
@@ -28,7 +28,8 @@ fn dead(graph: &Graph<'_>) -> BTreeMap<usize, usize> {
         let before = dead.len();
         let mut found = Vec::new();
         for (at, node) in graph.nodes.iter().enumerate().filter(|(at, _)| !dead.contains_key(at)) {
-            let hopeless = |(_, options): &(&str, Vec<usize>)| options.iter().all(|one| dead.contains_key(one));
+            let hopeless =
+                |(_, options): &(&str, Vec<usize>)| options.iter().all(|one| dead.contains_key(one));
             found.extend(node.needs.iter().position(hopeless).map(|need| (at, need)));
         }
         dead.extend(found);
@@ -60,35 +61,46 @@ fn missing(
 /// Says what there is instead of what a group needs.
 fn there(universe: &Universe<'_>, group: &str) -> String {
     let relations = relation::alternatives(group).unwrap_or_default();
-    let found = relations.iter().filter_map(|relation| {
-        let package = universe.candidate(relation.name)?.package;
-        let pinned = universe.pinned.contains_key(relation.name);
-        let how = if pinned { "which was asked for" } else { "which the suite has" };
-        Some(format!("`{} {}`, {how}", package.name(), package.version()))
-    });
-    let found: Vec<_> = found.collect();
-    match found.as_slice() {
-        [] => "which the suite does not have".to_owned(),
-        found => format!("which is not {}", found.join(", nor ")),
+    let found = relations.iter().filter_map(|relation| universe.candidate(relation.name));
+    let (asked, has): (Vec<_>, Vec<_>) =
+        found.partition(|one| universe.pinned.contains_key(one.package.name()));
+    let names = |some: &[Candidate<'_>]| {
+        let names = some.iter().map(|one| format!("`{} {}`", one.package.name(), one.package.version()));
+        names.collect::<Vec<_>>().join(" and ")
+    };
+    match (asked.as_slice(), has.as_slice()) {
+        ([], []) => "which the suite does not have".to_owned(),
+        ([], has) => format!("but the suite has {}", names(has)),
+        (asked, []) => format!("but {} was asked for", names(asked)),
+        (asked, has) => format!("but {} was asked for, and the suite has {}", names(asked), names(has)),
     }
 }
 
 /// Follows the needs of wanted packages, among the involved nodes, to two that don't go together.
 fn refused(graph: &Graph<'_>, involved: &BTreeSet<usize>) -> Vec<String> {
     let paths = paths(graph, involved);
-    for at in paths.keys() {
-        for (group, nodes) in &graph.nodes[*at].refuses {
-            for other in nodes.iter().filter(|other| paths.contains_key(other)) {
-                let mut lines = steps(graph, &paths, *at);
-                lines.extend(steps(graph, &paths, *other).into_iter().filter(|line| !lines.contains(line)).collect::<Vec<_>>());
-                let (one, other) = (shown(graph, *at), shown(graph, *other));
-                lines.push(format!("`{one}` does not go with `{group}`, which `{other}` is"));
-                return lines;
-            }
+    let at_odds = paths.keys().find_map(|at| {
+        graph.nodes[*at].refuses.iter().find_map(|(group, nodes)| {
+            let other = nodes.iter().find(|other| paths.contains_key(other))?;
+            Some((*at, *group, *other))
+        })
+    });
+    let Some((at, group, other)) = at_odds else {
+        let names = involved.iter().map(|node| format!("`{}`", shown(graph, *node)));
+        return vec![format!("at odds are {}", names.collect::<Vec<_>>().join(", "))];
+    };
+    let mut lines = steps(graph, &paths, at);
+    for line in steps(graph, &paths, other) {
+        if !lines.contains(&line) {
+            lines.push(line);
         }
     }
-    let names = involved.iter().map(|node| format!("`{}`", shown(graph, *node)));
-    vec![format!("at odds are {}", names.collect::<Vec<_>>().join(", "))]
+    lines.push(format!(
+        "`{}` does not go with `{group}`, which `{}` is",
+        shown(graph, at),
+        shown(graph, other)
+    ));
+    lines
 }
 
 /// For each involved node that a wanted package leads to, the node before it; none for a wanted one.

@@ -222,7 +222,8 @@ impl Indices {
         moment: &str,
         context: &Context<'_>,
     ) -> Result<Arc<Index>, fetch::Error> {
-        let slot = Arc::clone(self.read.lock().expect("no panic while held").entry(index.sha256).or_default());
+        let slot =
+            Arc::clone(self.read.lock().expect("no panic while held").entry(index.sha256).or_default());
         let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(read) = &*slot {
             return Ok(Arc::clone(read));

@@ -38,7 +38,9 @@ impl<'a> Relation<'a> {
     /// Parses one relation.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (target, version) = match text.split_once('(') {
-            Some((target, version)) => (target, Some(version.trim_ascii_end().strip_suffix(')')?.trim_ascii())),
+            Some((target, version)) => {
+                (target, Some(version.trim_ascii_end().strip_suffix(')')?.trim_ascii()))
+            }
             None => (text, None),
         };
         let target = target.trim_ascii();

@@ -192,8 +192,7 @@ impl Signer<'_> {
         }
         let direct = details.direct_signatures.iter().filter(|one| one.verify_key(primary).is_ok());
         let of_users = details.users.iter().flat_map(|user| {
-            let good =
-                |one: &&Signature| one.verify_certification(primary, Tag::UserId, &user.id).is_ok();
+            let good = |one: &&Signature| one.verify_certification(primary, Tag::UserId, &user.id).is_ok();
             user.signatures.iter().filter(good)
         });
         let own = newest(direct.chain(of_users), date).ok_or("it has no signature of its own from before")?;

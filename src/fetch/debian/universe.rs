@@ -74,7 +74,8 @@ impl<'a> Universe<'a> {
     /// Finds the package that a name stands for. Of equal versions the first pocket's wins.
     pub(super) fn candidate(&self, name: &str) -> Option<Candidate<'a>> {
         let pinned = self.pinned.get(name);
-        let found = self.named(name).filter(|one| pinned.is_none_or(|version| one.package.version() == *version));
+        let found =
+            self.named(name).filter(|one| pinned.is_none_or(|version| one.package.version() == *version));
         found.reduce(|best, one| match order(one.package.version(), best.package.version()) {
             Ordering::Greater => one,
             _ => best,
@@ -162,8 +163,9 @@ impl<'a> Universe<'a> {
             essential.map(|package| Candidate { archive, package })
         });
         // What is essential only in a version that isn't the candidate is essential no more.
-        let essential = essential
-            .filter(|one| self.candidate(one.package.name()).is_some_and(|best| best.package.is(one.package)));
+        let essential = essential.filter(|one| {
+            self.candidate(one.package.name()).is_some_and(|best| best.package.is(one.package))
+        });
         let mut roots: Vec<_> = essential.map(|one| graph.node(one)).collect();
         roots.sort_by_key(|root| graph.nodes[*root].candidate.package.name());
         for want in wants {

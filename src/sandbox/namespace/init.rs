@@ -29,7 +29,7 @@ const KEPT: [u64; 8] = [
 pub(super) fn run(order: &Order, mut socket: UnixStream) -> i32 {
     match set_up(&order.job).and_then(|()| start(order).map_err(mounts::Trouble::Other)) {
         Ok((main, listener)) => {
-            let report = attend(&order.job, main, listener.as_ref(), &socket);
+            let report = attend(&order.job, main, listener, &socket);
             send(&mut socket, &report);
             0
         }
@@ -56,9 +56,9 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
         (Resource::Core, 0),
         (Resource::Nofile, nofile),
         (Resource::Fsize, job.limits.disk),
-        // Only to keep a fork bomb from outrunning the watch, which has the limit itself: processes that can't
-        // fork would hide it.
-        (Resource::Nproc, u64::from(job.limits.processes) + 10_000),
+        // A little more than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
+        // the host's process numbers from everybody. (Counted by user and user namespace since Linux 5.14.)
+        (Resource::Nproc, u64::from(job.limits.processes) * 5 / 4 + 64),
     ] {
         let limit = Rlimit { current: Some(value), maximum: Some(value) };
         setrlimit(resource, limit).during(format!("set its limit of {resource:?}"))?;
@@ -216,7 +216,7 @@ fn drop_capabilities(identity: Identity) -> Result<(), Failure> {
 }
 
 /// Stays with the job until it ends or oversteps a limit.
-fn attend(job: &Job, main: Pid, listener: Option<&OwnedFd>, parent: &UnixStream) -> Report {
+fn attend(job: &Job, main: Pid, listener: Option<OwnedFd>, parent: &UnixStream) -> Report {
     let lost = |errno: rustix::io::Errno| Report::Setup {
         what: "watch the step".to_owned(),
         errno: errno.raw_os_error(),
@@ -225,19 +225,23 @@ fn attend(job: &Job, main: Pid, listener: Option<&OwnedFd>, parent: &UnixStream)
         Ok(process) => process,
         Err(errno) => return lost(errno),
     };
+    if let Some(listener) = listener {
+        // A thread of its own, which waits for nothing else: a step makes hundreds of thousands of these calls. It
+        // ends with this process.
+        let serving = std::thread::Builder::new().spawn(move || owners::serve(&listener));
+        if let Err(error) = serving {
+            let errno = error.raw_os_error().unwrap_or(0);
+            return Report::Setup { what: "watch owners".to_owned(), errno };
+        }
+    }
     let mut watch = Watch::new(job);
     let mut look_at = std::time::Instant::now();
     loop {
-        let mut waiting = vec![PollFd::new(&process, PollFlags::IN), PollFd::new(parent, PollFlags::empty())];
-        waiting.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
+        let mut waiting = [PollFd::new(&process, PollFlags::IN), PollFd::new(parent, PollFlags::empty())];
         let tick = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
         match poll(&mut waiting, Some(&tick)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return lost(errno),
-        }
-        let ready: Vec<PollFlags> = waiting.iter().map(PollFd::revents).collect();
-        if ready.get(2).is_some_and(|flags| flags.contains(PollFlags::IN)) {
-            owners::answer(listener.expect("it was waited for").as_raw_fd());
         }
         // Orphans become this process's children and are reaped with the main one.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {

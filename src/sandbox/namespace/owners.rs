@@ -3,10 +3,14 @@
 //! In a namespace of one id a file can belong to nobody else. So `chown` writes `user.nodeimg.owner` =
 //! `<uid>:<gid>` onto the file and `stat` gives what is written there. The state lives in the file system: it
 //! is renamed, copied and removed with its file. As the kernel does, a `chown` takes the set-id bits off a regular
-//! file. Symbolic links take no such attribute: their owner is always root.
+//! file. Symbolic links take no such attribute: their owner is always root. What is made in a set-group-id directory gets
+//! group 0, not the directory's: that would take a look at every file that is opened.
 
 use std::ffi::{CString, c_void};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::filter::OWNERSHIP;
 
@@ -29,13 +33,28 @@ pub(super) fn prepare(listener: i32) {
     unsafe { libc::ioctl(listener, NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
 }
 
-/// Answers one call, which must be waiting.
-pub(super) fn answer(listener: i32) {
+/// Answers calls until nobody is left who could make one.
+pub(super) fn serve(listener: &OwnedFd) {
+    loop {
+        if answer(listener.as_raw_fd()) {
+            continue;
+        }
+        // The caller was killed before it was heard, or all are gone.
+        let mut waiting = [PollFd::new(listener, PollFlags::IN)];
+        match poll(&mut waiting, None) {
+            Ok(_) if waiting[0].revents().contains(PollFlags::HUP) => return,
+            _ => {}
+        }
+    }
+}
+
+/// Waits for one call and answers it. False: there was none after all.
+pub(super) fn answer(listener: i32) -> bool {
     // SAFETY: the kernel wants the struct zeroed and fills it.
     let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: `call` is a `struct seccomp_notif`.
     if unsafe { libc::ioctl(listener, NOTIF_RECV, &raw mut call) } != 0 {
-        return;
+        return false;
     }
     let caller = Caller { listener, id: call.id, pid: call.pid as libc::pid_t };
     let (val, error) = match caller.serve(&call.data) {
@@ -45,6 +64,7 @@ pub(super) fn answer(listener: i32) {
     let mut reply = libc::seccomp_notif_resp { id: call.id, val, error, flags: 0 };
     // SAFETY: `reply` is a `struct seccomp_notif_resp`. A caller that is gone needs no reply.
     unsafe { libc::ioctl(listener, NOTIF_SEND, &raw mut reply) };
+    true
 }
 
 /// A process that waits for an answer.
@@ -58,6 +78,8 @@ struct Caller {
 struct Place {
     path: CString,
     follow: bool,
+    /// What it means if nothing is there: a descriptor that is not open is another error than a path.
+    absent: i32,
 }
 
 fn last_errno() -> i32 {
@@ -94,15 +116,8 @@ impl Caller {
         if number < 0 {
             return Err(libc::EBADF);
         }
-        let path = CString::new(format!("/proc/{}/fd/{number}", self.pid)).map_err(|_| libc::EINVAL)?;
-        // What fails here with ENOENT is a descriptor that is not open.
-        // SAFETY: `path` is a C string.
-        if unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::F_OK, libc::AT_SYMLINK_NOFOLLOW) }
-            != 0
-        {
-            return Err(libc::EBADF);
-        }
-        Ok(Place { path, follow: true })
+        let path = format!("/proc/{}/fd/{number}", self.pid);
+        Ok(Place { path: CString::new(path).map_err(|_| libc::EINVAL)?, follow: true, absent: libc::EBADF })
     }
 
     /// Resolves the path argument at `address`. PID 1 has the caller's root, so absolute paths are the same.
@@ -115,7 +130,7 @@ impl Caller {
             }
             return if directory == libc::AT_FDCWD {
                 let path = CString::new(format!("/proc/{}/cwd", self.pid)).map_err(|_| libc::EINVAL)?;
-                Ok(Place { path, follow: true })
+                Ok(Place { path, follow: true, absent: libc::ENOENT })
             } else {
                 self.descriptor(directory)
             };
@@ -127,16 +142,20 @@ impl Caller {
                 Some(rest) => [format!("/proc/{}/", self.pid).as_bytes(), rest].concat(),
                 None => text,
             };
-            return Ok(Place { path: CString::new(path).map_err(|_| libc::EINVAL)?, follow });
+            return Ok(Place {
+                path: CString::new(path).map_err(|_| libc::EINVAL)?,
+                follow,
+                absent: libc::ENOENT,
+            });
         }
         let base = if directory == libc::AT_FDCWD {
             format!("/proc/{}/cwd/", self.pid)
         } else {
-            self.descriptor(directory)?;
+            self.descriptor(directory)?.stat()?;
             format!("/proc/{}/fd/{directory}/", self.pid)
         };
         let path = CString::new([base.as_bytes(), &text].concat()).map_err(|_| libc::EINVAL)?;
-        Ok(Place { path, follow })
+        Ok(Place { path, follow, absent: libc::ENOENT })
     }
 
     /// Reads a path from the caller's memory, page by page: what lies behind its end may not be there.
@@ -214,7 +233,7 @@ impl Caller {
         let result =
             unsafe { libc::statx(libc::AT_FDCWD, place.path.as_ptr(), flags, mask, stat.as_mut_ptr()) };
         if result != 0 {
-            return Err(last_errno());
+            return Err(place.failure());
         }
         // SAFETY: statx succeeded, so it filled the struct.
         let mut stat = unsafe { stat.assume_init() };
@@ -224,12 +243,20 @@ impl Caller {
 }
 
 impl Place {
+    /// The error of the last call about this place, as its caller would have got it.
+    fn failure(&self) -> i32 {
+        match last_errno() {
+            libc::ENOENT => self.absent,
+            errno => errno,
+        }
+    }
+
     fn stat(&self) -> Result<libc::stat, i32> {
         let mut stat = MaybeUninit::<libc::stat>::uninit();
         let flags = if self.follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
         // SAFETY: the path is a C string and `stat` has room for the answer.
         if unsafe { libc::fstatat(libc::AT_FDCWD, self.path.as_ptr(), stat.as_mut_ptr(), flags) } != 0 {
-            return Err(last_errno());
+            return Err(self.failure());
         }
         // SAFETY: fstatat succeeded, so it filled the struct.
         Ok(unsafe { stat.assume_init() })

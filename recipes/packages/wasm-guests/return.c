@@ -1,0 +1,4 @@
+// Returns the number it is given from `main`.
+#include <stdlib.h>
+
+int main(int argc, char **argv) { return argc > 1 ? atoi(argv[1]) : 0; }
