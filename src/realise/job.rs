@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Context, Error};
@@ -162,7 +163,10 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
     let checkout = store.checkout(base)?;
     let folder = |name: &str| -> Result<PathBuf, Error> {
         let path = scratch.path().join(name);
-        fs_err::create_dir(&path).map_err(|error| store::Error::from_io("create", &path, error))?;
+        // The mode is part of the result, and must not be the caller's umask's.
+        let made = fs_err::create_dir(&path)
+            .and_then(|()| fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)));
+        made.map_err(|error| store::Error::from_io("create", &path, error))?;
         Ok(path)
     };
     let mount = |source: PathBuf, target: &str, access| Mount {
