@@ -21,6 +21,7 @@
 //! | [`realise`] | steps → artifacts in the store; the only scheduler |
 //! | [`root`] | Debian packages → a configured root |
 //! | [`export`] | an artifact → files below `out/` |
+//! | [`cluster`] | a node image → a throw-away cluster, and what its examples did there |
 //! | [`fetch`] | a source, as a recipe's table and as pinned → bytes in the store |
 //! | [`unpack`] | archives and patches → trees |
 //! | [`sandbox`] | a job, plain data → what it left, nothing else seen |
@@ -31,7 +32,7 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root` and `export`;
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export` and `cluster`;
 //! siblings don't know each other) ▷ ground (`store`, `base`). `tests/structure.rs` holds `use crate::…` to it.
 //!
 //! # Files that are read and written
@@ -50,10 +51,11 @@
 //! recipe · source (request, as written; pin, as locked) · lock · step · plan · action (REAPI) · artifact · store ·
 //! memo (a step's key → its artifact) · job · sandbox · root (a Debian file system; in the store: what a project
 //! keeps) · layer · image · export · runtime (a containerd handler) · node (a kind node image) · suite (a Debian
-//! release to draw packages from) · snapshot (a suite at a moment).
+//! release to draw packages from) · snapshot (a suite at a moment) · trial (a node image at work in a cluster).
 
 pub mod base;
 pub mod cli;
+pub mod cluster;
 pub mod export;
 pub mod fetch;
 pub mod image;

@@ -12,11 +12,13 @@ mod files;
 mod outputs;
 mod registry;
 mod resolve;
+mod trial;
 
 use std::path::Path;
 
 pub use error::Error;
 pub use outputs::Built;
+pub use trial::{TOOLS, try_image};
 
 use crate::base::{Arch, Cancel};
 use crate::fetch;

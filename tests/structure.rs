@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A folder may use those of lower rank; folders of one rank don't know each other.
-const RANKS: [(&str, u32); 16] = [
+const RANKS: [(&str, u32); 17] = [
     ("base", 0),
     ("store", 1),
     ("unpack", 2),
@@ -13,6 +13,7 @@ const RANKS: [(&str, u32); 16] = [
     ("image", 2),
     ("node", 2),
     ("export", 3),
+    ("cluster", 3),
     ("root", 3),
     ("recipe", 4),
     ("lock", 5),

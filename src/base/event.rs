@@ -62,6 +62,10 @@ pub enum Activity {
     Build,
     /// Writes a layer, an image or an archive.
     Assemble,
+    /// Puts an image where containers run.
+    Load,
+    /// Runs what was built.
+    Try,
 }
 
 /// How an activity ended.

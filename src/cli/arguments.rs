@@ -39,6 +39,8 @@ pub(super) struct Common {
 pub(super) enum Command {
     /// Make images and packages, and put them below `out/`
     Build(Build),
+    /// Build a node image, run it as a throw-away kind cluster and check what its examples do there
+    Try(Try),
     /// Pin what recipes ask for in `lockfiles/`, and show what changed
     Lock(Lock),
     /// Bring everything that a build needs into the store
@@ -88,6 +90,27 @@ pub(super) struct Build {
     /// Go on with what does not depend on a failed step
     #[arg(long)]
     pub(super) keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Try {
+    /// The node image; by default the project's default image
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: Option<String>,
+    #[command(flatten)]
+    pub(super) locking: Locking,
+    /// Leave the cluster up if it got so far, and say how to use and delete it
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Write the result as JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Where outputs go; by default `out` in the project's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{fetch, lock, pipeline, realise, recipe, store};
+use crate::{export, fetch, lock, pipeline, realise, recipe, store};
 
 /// Why a command did not do what it was asked.
 pub(super) struct Failure {
@@ -21,7 +21,16 @@ macro_rules! failures {
     };
 }
 
-failures!(fetch::Error, lock::Error, pipeline::Error, realise::Error, recipe::Error, store::Error, Problem);
+failures!(
+    export::Error,
+    fetch::Error,
+    lock::Error,
+    pipeline::Error,
+    realise::Error,
+    recipe::Error,
+    store::Error,
+    Problem
+);
 
 /// What is wrong with what the command line asked for.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -52,6 +61,13 @@ pub(super) enum Problem {
     #[diagnostic(help("name a folder like `lockfiles/` for several"))]
     OneLock(usize),
 
+    #[error("`{0}` is no node image")]
+    #[diagnostic(help("name an image whose recipe has `[node]`"))]
+    NoNode(String),
+
+    #[error("can't write the report")]
+    Report(#[source] std::io::Error),
+
     #[error("can't write to stdout")]
     Output(#[source] std::io::Error),
 }
@@ -59,10 +75,14 @@ pub(super) enum Problem {
 impl Problem {
     fn blame(&self) -> Blame {
         match self {
-            Problem::NoStep { .. } | Problem::NoLog(_) | Problem::NoLock(_) | Problem::OneLock(_) => {
-                Blame::Usage
+            Problem::NoStep { .. }
+            | Problem::NoLog(_)
+            | Problem::NoLock(_)
+            | Problem::OneLock(_)
+            | Problem::NoNode(_) => Blame::Usage,
+            Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
+                Blame::Machine
             }
-            Problem::Architecture | Problem::NoStore | Problem::Output(_) => Blame::Machine,
         }
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn store() -> Option<PathBuf> {
     path("NODEIMG_STORE").or_else(|| Some(cache()?.join("nodeimg")))
 }
 
+/// Tells where Docker is, if the user says so.
+pub(super) fn docker() -> Option<String> {
+    std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+}
+
 /// Tells whether colours are wanted (no-color.org).
 pub(super) fn color_allowed() -> bool {
     path("NO_COLOR").is_none() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

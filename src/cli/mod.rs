@@ -18,6 +18,7 @@ mod session;
 mod steps;
 mod store;
 mod text;
+mod trial;
 
 use clap::Parser as _;
 
@@ -39,6 +40,7 @@ pub fn run() -> i32 {
     let session = Session::new(arguments.common);
     let result = match &arguments.command {
         Command::Build(command) => build::run(&session, command),
+        Command::Try(command) => trial::run(&session, command),
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),

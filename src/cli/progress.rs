@@ -164,6 +164,8 @@ fn present(kind: Activity) -> &'static str {
         Activity::Unpack => "unpacking",
         Activity::Build => "building",
         Activity::Assemble => "assembling",
+        Activity::Load => "loading",
+        Activity::Try => "trying",
     }
 }
 
@@ -174,6 +176,8 @@ fn past(kind: Activity) -> &'static str {
         Activity::Unpack => "unpacked",
         Activity::Build => "built",
         Activity::Assemble => "assembled",
+        Activity::Load => "loaded",
+        Activity::Try => "tried",
     }
 }
 

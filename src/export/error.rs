@@ -35,6 +35,27 @@ pub enum Error {
     #[error("cannot {action} `{path}`")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
+    /// No Docker answers.
+    #[error("no Docker answers at `{host}`")]
+    #[diagnostic(help(
+        "start Docker and be allowed to use it (`docker version` shows both), or name another with `DOCKER_HOST`"
+    ))]
+    NoDocker { host: String, source: bollard::errors::Error },
+
+    /// The address is none that nodeimg can speak to.
+    #[error("`{host}` is no address of a Docker that nodeimg can speak to")]
+    #[diagnostic(help("set `DOCKER_HOST` to `unix:///path` or `tcp://host:port`"))]
+    DockerHost { host: String },
+
+    /// Docker refused an image, or went away.
+    #[error("Docker did not load `{reference}`")]
+    DockerLoad { reference: String, source: bollard::errors::Error },
+
+    /// Docker took an image for another one.
+    #[error("Docker has `{found}` as `{reference}` after loading `{expected}`")]
+    #[diagnostic(help("does something else load or tag images of this name now?"))]
+    DockerImage { reference: String, expected: String, found: String },
+
     /// The image could not be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -50,7 +71,7 @@ impl Error {
     /// Tells whose fault the error is.
     pub fn blame(&self) -> Blame {
         match self {
-            Error::NoPlace { .. } => Blame::Usage,
+            Error::NoPlace { .. } | Error::DockerHost { .. } => Blame::Usage,
             Error::Cancelled => Blame::Cancelled,
             Error::Image(error) => error.blame(),
             Error::Store(error) => error.blame(),

@@ -13,8 +13,11 @@
 //! A directory that holds something and has no stamp is somebody else's and stays; an OCI image layout is an
 //! exception, so that an interrupted export can be done again.
 //!
+//! [`docker`] leaves an image in a Docker engine instead.
+//!
 //! Never: a link followed below the place, content read to find out whether it is current.
 
+pub mod docker;
 mod error;
 mod layout;
 mod place;

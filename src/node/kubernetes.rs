@@ -52,7 +52,7 @@ pub(super) fn example(runtime: &Runtime) -> String {
     yaml::document(&json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": { "name": format!("example-{}", runtime.handler) },
+        "metadata": { "name": super::example_name(runtime) },
         "spec": {
             "backoffLimit": 0,
             "template": { "spec": {

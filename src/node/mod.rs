@@ -19,6 +19,12 @@ use crate::base::{Blame, GuestPath};
 /// Where the image's version of Kubernetes stands; kind reads it.
 pub const VERSION_FILE: &str = "/kind/version";
 
+/// kind's cluster config, of what lies beside the image.
+pub const CLUSTER_FILE: &str = "kind.yaml";
+
+/// The RuntimeClasses, of what lies beside the image.
+pub const CLASSES_FILE: &str = "runtimeclasses.yaml";
+
 /// What a node image is to be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Node {
@@ -74,6 +80,10 @@ pub struct ExampleContainer {
     pub name: String,
     /// The image's reference.
     pub image: String,
+    /// A line that it must print.
+    pub prints: Option<String>,
+    /// The exit code that it must end with.
+    pub exit: u8,
 }
 
 impl Node {
@@ -218,14 +228,24 @@ fn spec_path(node: &Node, runtime: &Runtime, base: &GuestPath) -> GuestPath {
 /// runtime that has one. Keys are file names.
 pub fn manifests(node: &Node) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
-    files.insert("kind.yaml".to_owned(), kubernetes::cluster(node));
+    files.insert(CLUSTER_FILE.to_owned(), kubernetes::cluster(node));
     if !node.runtimes.is_empty() {
-        files.insert("runtimeclasses.yaml".to_owned(), kubernetes::runtime_classes(node));
+        files.insert(CLASSES_FILE.to_owned(), kubernetes::runtime_classes(node));
     }
     for runtime in node.runtimes.iter().filter(|runtime| !runtime.example.is_empty()) {
-        files.insert(format!("example-{}.yaml", runtime.handler), kubernetes::example(runtime));
+        files.insert(example_file(runtime), kubernetes::example(runtime));
     }
     files
+}
+
+/// Names the Job that a runtime's example is.
+pub fn example_name(runtime: &Runtime) -> String {
+    format!("example-{}", runtime.handler)
+}
+
+/// Names the file with a runtime's example, of what lies beside the image.
+pub fn example_file(runtime: &Runtime) -> String {
+    format!("{}.yaml", example_name(runtime))
 }
 
 #[cfg(test)]

@@ -37,8 +37,8 @@ fn crun() -> Runtime {
         pod_annotations: vec!["module.wasm.image/*".into()],
         node_labels: map(&[("runtime/wasmtime", "true")]),
         example: vec![
-            ExampleContainer { name: "wasm".into(), image: "wasm-hello:1".into() },
-            ExampleContainer { name: "oci".into(), image: "busybox:1".into() },
+            ExampleContainer { name: "wasm".into(), image: "wasm-hello:1".into(), prints: None, exit: 0 },
+            ExampleContainer { name: "oci".into(), image: "busybox:1".into(), prints: None, exit: 0 },
         ],
     }
 }

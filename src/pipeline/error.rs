@@ -3,9 +3,9 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{export, fetch, image, lock, realise, recipe, store, unpack};
+use crate::{cluster, export, fetch, image, lock, realise, recipe, store, unpack};
 
-/// A stage's error.
+/// A stage's error, or what stands between two of them.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error(transparent)]
 #[allow(missing_docs, reason = "each variant is the error of the folder it is named after")]
@@ -26,6 +26,8 @@ pub enum Error {
     Export(#[from] export::Error),
     #[diagnostic(transparent)]
     Store(#[from] store::Error),
+    #[diagnostic(transparent)]
+    Cluster(#[from] cluster::Error),
 }
 
 impl Error {
@@ -40,6 +42,7 @@ impl Error {
             Error::Image(error) => error.blame(),
             Error::Export(error) => error.blame(),
             Error::Store(error) => error.blame(),
+            Error::Cluster(error) => error.blame(),
         }
     }
 }

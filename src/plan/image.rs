@@ -64,9 +64,9 @@ impl Builder<'_> {
     /// Tells what an image target brings besides the image.
     pub(super) fn image_target(&mut self, name: &Name) -> ImageTarget {
         let recipe = self.expanded(name);
-        let (mut beside, mut workloads) = (BTreeMap::new(), BTreeMap::new());
+        let (mut beside, mut workloads, mut described) = (BTreeMap::new(), BTreeMap::new(), None);
         if let Some(node) = &recipe.node {
-            beside = node::manifests(&self.node(&recipe, node));
+            beside = node::manifests(described.insert(self.node(&recipe, node)));
             for runtime in &node.runtimes {
                 for container in &self.locked.runtimes[runtime].example {
                     let step = self.image(&container.image);
@@ -74,7 +74,7 @@ impl Builder<'_> {
                 }
             }
         }
-        ImageTarget { reference: reference(&recipe), beside, workloads }
+        ImageTarget { reference: reference(&recipe), node: described, beside, workloads }
     }
 
     fn system(&mut self, id: &Id, system: &recipe::System, root: StepId) -> StepId {
@@ -124,6 +124,8 @@ impl Builder<'_> {
             let example = |container: &recipe::ExampleContainer| node::ExampleContainer {
                 name: container.name.to_string(),
                 image: reference(&self.expanded(&container.image)),
+                prints: container.prints.clone(),
+                exit: container.exit,
             };
             node::Runtime {
                 handler: runtime.handler().to_string(),

@@ -38,6 +38,7 @@ pub use step::{Assembly, Fetch, Label, Mounted, Part, Placed, Run, RunKind, Step
 
 use crate::base::{Arch, Digest, Name, Sha256};
 use crate::lock::Locked;
+use crate::node::Node;
 use crate::recipe::{Id, Role};
 
 /// The rules under which builders' scripts run; see [`Run::rules`].
@@ -82,6 +83,8 @@ pub struct Target {
 pub struct ImageTarget {
     /// Repository and tag.
     pub reference: String,
+    /// What a node image is.
+    pub node: Option<Node>,
     /// Files beside the image, by name: manifests of a node.
     pub beside: BTreeMap<String, String>,
     /// Images that the node's example workloads run, by name.

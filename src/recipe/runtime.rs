@@ -69,4 +69,9 @@ pub struct ExampleContainer {
     pub name: Name,
     /// The image of this project that it runs.
     pub image: Name,
+    /// A line that it must print when the image is tried.
+    pub prints: Option<String>,
+    /// The exit code that it must end with when the image is tried; 0 by default.
+    #[serde(default)]
+    pub exit: u8,
 }

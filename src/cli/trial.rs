@@ -1,0 +1,163 @@
+//! `nodeimg try`: builds a node image, runs it in a cluster and says what its examples did there.
+
+use std::path::Path;
+
+use super::arguments::Try;
+use super::build::realising;
+use super::failure::{Failure, Problem};
+use super::progress::human_time;
+use super::session::Session;
+use super::{code, host, text};
+use crate::base::Blame;
+use crate::cluster::{After, Report};
+use crate::export::docker::{self, Engine};
+use crate::pipeline;
+use crate::recipe::{Id, Project, Role};
+
+pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
+    let project = session.project()?;
+    let image = node_image(&project, command.image.as_deref())?;
+    // Before anything is built: without an engine there is nothing to build for.
+    let address = host::docker().unwrap_or_else(|| docker::DEFAULT_HOST.to_owned());
+    let engine = Engine::connect(&address)?;
+    let mut names = vec![image.to_string()];
+    names.extend(pipeline::TOOLS.map(|tool| format!("packages/{tool}")));
+    let targets = project.targets(&names)?;
+    let (store, network) = (session.store()?, session.network()?);
+    let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
+    let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
+    let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
+    let context = realising(session, &store, &network, command.jobs, false);
+    let (built, _) = pipeline::build(&plan, &project, &out, &context)?;
+    let after = if command.keep { After::Keep } else { After::Delete };
+    let report = pipeline::try_image(&plan, &built, &image, &engine, after, &context)?;
+    session.progress.finish();
+    if let Some(path) = &command.junit {
+        write(path, &report.junit())?;
+    }
+    if session.common.json {
+        text::json(&report.json())?;
+    } else {
+        text::out(&table(&report))?;
+    }
+    if !session.common.quiet {
+        summary(&report).iter().for_each(|line| session.progress.line(line));
+    }
+    Ok(if report.passed() { 0 } else { code(Blame::Build) })
+}
+
+/// Finds the node image that is meant.
+fn node_image(project: &Project, name: Option<&str>) -> Result<Id, Failure> {
+    let names: Vec<String> = name.map(str::to_owned).into_iter().collect();
+    let [id] = project.targets(&names)?.try_into().map_err(|_| Problem::NoNode(names.join(" ")))?;
+    let is_node = id.role == Role::Image && project.images[&id.name].node.is_some();
+    if is_node { Ok(id) } else { Err(Problem::NoNode(id.to_string()).into()) }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    Ok(fs_err::write(path, text).map_err(Problem::Report)?)
+}
+
+/// The rows, columns as wide as they need to be.
+fn table(report: &Report) -> String {
+    let head = ["HANDLER", "WORKLOAD", "RAN", "EXIT", "FIRST OUTPUT"].map(str::to_owned);
+    let row = |row: &crate::cluster::Row| {
+        let ran = match (&row.fault, row.exit) {
+            (None, _) => "yes",
+            (Some(_), Some(_)) => "wrong",
+            (Some(_), None) => "no",
+        };
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            row.handler.clone(),
+            row.workload.clone(),
+            ran.to_owned(),
+            or_dash(row.exit.map(|code| code.to_string())),
+            or_dash(row.first_output.map(|time| format!("{} ms", time.as_millis()))),
+        ]
+    };
+    let rows: Vec<[String; 5]> = std::iter::once(head).chain(report.rows.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    let line = |row: &[String; 5]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn summary(report: &Report) -> Vec<String> {
+    let memory = report.memory.as_ref().map_or_else(String::new, |used| format!(", {used} of memory"));
+    let mut lines = vec![format!(
+        "{:>10} Kubernetes {} in {}{memory}",
+        "ready",
+        report.kubernetes,
+        human_time(report.ready)
+    )];
+    for row in &report.rows {
+        if let Some(fault) = &row.fault {
+            lines.push(format!("{:>10} {} on {}: {fault}", "wrong", row.workload, row.handler));
+        }
+    }
+    if let Some(logs) = &report.logs {
+        lines.push(format!("{:>10} {}", "logs", logs.display()));
+    }
+    if let Some(kept) = &report.kept {
+        let (kind, config) = (kept.kind.display(), kept.kubeconfig.display());
+        lines.push(format!("{:>10} cluster {}", "kept", kept.name));
+        lines.push(format!("{:>10} export KUBECONFIG={config}; kubectl get pods", "use"));
+        lines.push(format!("{:>10} {kind} delete cluster --name {}", "delete", kept.name));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::{Digest, Sha256};
+    use crate::cluster::Row;
+
+    #[test]
+    fn a_report_reads_like_a_table() {
+        let row = |workload: &str, exit, first: Option<u64>, fault: Option<&str>| Row {
+            handler: "crun-wasmtime".into(),
+            workload: workload.into(),
+            image: "image:1".into(),
+            exit,
+            output: String::new(),
+            first_output: first.map(Duration::from_millis),
+            fault: fault.map(str::to_owned),
+        };
+        let report = Report {
+            reference: "nodeimg/node:1".into(),
+            digest: Digest { hash: Sha256::of(b""), size: 0 },
+            kubernetes: "1.20.2".into(),
+            ready: Duration::from_millis(24_500),
+            memory: Some("512MiB".into()),
+            rows: vec![
+                row("wasm", Some(0), Some(134), None),
+                row("trap", Some(0), None, Some("exit code is 0, should be 134")),
+                row("oci", None, None, Some("did not end")),
+            ],
+            logs: Some("out/node/trial".into()),
+            kept: None,
+        };
+        let table = "\
+HANDLER        WORKLOAD  RAN    EXIT  FIRST OUTPUT
+crun-wasmtime  wasm      yes    0     134 ms
+crun-wasmtime  trap      wrong  0     -
+crun-wasmtime  oci       no     -     -
+";
+        assert_eq!(super::table(&report), table);
+        let summary = [
+            "     ready Kubernetes 1.20.2 in 24 s, 512MiB of memory",
+            "     wrong trap on crun-wasmtime: exit code is 0, should be 134",
+            "     wrong oci on crun-wasmtime: did not end",
+            "      logs out/node/trial",
+        ];
+        assert_eq!(super::summary(&report), summary);
+    }
+}

@@ -1,0 +1,76 @@
+//! A node image that was built, in a cluster.
+
+use std::path::PathBuf;
+
+use super::{Built, Error};
+use crate::base::Name;
+use crate::base::event::{self, Activity, Event};
+use crate::cluster::{self, After, Report, Tools, Trial};
+use crate::export::docker::Engine;
+use crate::plan::{ImageTarget, Plan};
+use crate::realise::Context;
+use crate::recipe::{Id, Role};
+
+/// The packages that a trial runs on this machine.
+pub const TOOLS: [&str; 3] = ["kind", "kubectl", "docker-cli"];
+
+/// Loads a node image into an engine and tries it there.
+///
+/// # Panics
+///
+/// If `image` is no node image, or `built` lacks it or one of [`TOOLS`].
+pub fn try_image(
+    plan: &Plan,
+    built: &[Built],
+    image: &Id,
+    engine: &Engine,
+    after: After,
+    context: &Context<'_>,
+) -> Result<Report, Error> {
+    let find = |id: &Id| built.iter().find(|one| one.recipe == *id).expect("the caller built it");
+    let one = find(image);
+    let target =
+        plan.targets.iter().find(|target| target.recipe == *image).and_then(|target| target.image.as_ref());
+    let ImageTarget { node, workloads, .. } = target.expect("the caller asked for an image");
+    let node = node.as_ref().expect("the caller asked for a node image");
+    let (reference, summary) = one.image.as_ref().expect("an image was built");
+    load(engine, reference, one, context)?;
+    let tool = |package: &str, file: &str| {
+        let package = Id::new(Role::Package, &Name::new(package).expect("a constant name"));
+        find(&package).folder.join("usr/bin").join(file)
+    };
+    let [kind, kubectl, docker] = TOOLS;
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let tools = Tools {
+        kind: absolute(tool(kind, "kind")),
+        kubectl: absolute(tool(kubectl, "kubectl")),
+        docker: absolute(tool(docker, "docker")),
+    };
+    let archive = |name: &Name| absolute(one.folder.join(format!("workloads/{name}.tar")));
+    let workloads: Vec<_> = workloads.keys().map(archive).collect();
+    let trial = Trial {
+        node,
+        digest: &summary.manifest,
+        workloads: &workloads,
+        logs: &absolute(one.folder.join("trial")),
+        after,
+    };
+    let with = cluster::Context {
+        tools: &tools,
+        host: engine.host(),
+        events: context.events,
+        cancel: context.cancel,
+    };
+    Ok(cluster::run(&trial, &with)?)
+}
+
+fn load(engine: &Engine, reference: &str, built: &Built, context: &Context<'_>) -> Result<(), Error> {
+    let id = event::next_id();
+    let name = format!("{reference} into Docker");
+    context.events.emit(Event::Started { id, kind: Activity::Load, name, total: None });
+    let done = engine.load(context.store, &built.tree, context.cancel);
+    let outcome = *done.as_ref().unwrap_or(&event::Outcome::Failed);
+    context.events.emit(Event::Finished { id, outcome, detail: String::new() });
+    done?;
+    Ok(())
+}
