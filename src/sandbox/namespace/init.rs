@@ -155,8 +155,10 @@ fn take_listener(pid: Pid, from: &OwnedFd) -> Result<OwnedFd, Failure> {
 /// Turns this process into the job. Returns only if that fails.
 fn become_job(order: &Order, say: &OwnedFd) -> Result<std::convert::Infallible, Failure> {
     let job = &order.job;
-    if order.interactive {
-        rustix::stdio::dup2_stdin(rustix::stdio::stdout()).during("take the terminal")?;
+    if let Some(stdin) = order.stdin {
+        // SAFETY: `Namespace::shell` opened it for this process, and nothing closes it before.
+        let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(stdin) };
+        rustix::stdio::dup2_stdin(stdin).during("take its input")?;
     } else {
         rustix::process::setsid().during("start a session")?;
         let null = fs_err::File::open("/dev/null").during("open /dev/null")?;
