@@ -322,7 +322,7 @@ fn all_of_a_pin_must_match() {
     assert_eq!(
         said(&branch, Pin { sha256, ..good }),
         format!(
-            "content of `{url}@main` does not match its pin\n  expected: sha256:{sha256}\n  received: sha256:{}",
+            "content of `{url}@main` does not match its pin\n  expected: {sha256}\n  received: {}",
             good.sha256
         )
     );
