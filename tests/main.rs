@@ -1,11 +1,15 @@
 //! The one integration-test binary.
 
+mod build;
 mod cli;
 mod everywhere;
+mod faults;
 mod image;
 mod messages;
 mod recipes;
 mod root;
 mod sandbox;
+mod stops;
 mod structure;
 mod wasm;
+mod world;
