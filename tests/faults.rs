@@ -207,6 +207,24 @@ hint: see all it printed with `nodeimg log hello`, look around in its sandbox
 }
 
 #[test]
+fn a_shell_at_a_terminal_asks_for_commands() {
+    let world = World::locked();
+    let shell = format!("{} shell -q hello", env!("CARGO_BIN_EXE_nodeimg"));
+    let mut terminal = world.with_program(&["script", "-qec", &shell, "/dev/null"], &[]);
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = terminal.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"test -t 0 && echo inter''active; exit 5\n").unwrap();
+    let told = world.told(&child.wait_with_output().unwrap());
+    assert_eq!(told.code, 5, "{}", told.stdout);
+    assert!(
+        told.stdout.contains("/build/hello $ ") && told.stdout.contains("interactive"),
+        "{}",
+        told.stdout
+    );
+}
+
+#[test]
 fn steps_that_do_not_end_well() {
     let test = "error: step `hello:test` failed: exit status 1
 hint: see all it printed with `nodeimg log hello:test`, look around in its

@@ -1,4 +1,4 @@
-//! A world of its own for tests of the whole program: a signed Debian archive of three packages, an upstream with one
+//! A world of its own for tests of the whole program: a signed Debian archive of two packages, an upstream with one
 //! archive, a project that builds on them, a store, and settings that lead there. Nothing of it is on the internet.
 //!
 //! Worlds lie in `/tmp` under names of one length, so that what is wrapped at 80 columns is wrapped the same each time.
