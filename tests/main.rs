@@ -8,4 +8,5 @@ mod recipes;
 mod root;
 mod sandbox;
 mod structure;
+mod trial;
 mod wasm;
