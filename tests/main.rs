@@ -11,5 +11,6 @@ mod root;
 mod sandbox;
 mod stops;
 mod structure;
+mod trial;
 mod wasm;
 mod world;

@@ -1,0 +1,121 @@
+//! The project's node image at work: `nodeimg try` against a Docker engine that the test starts itself.
+//!
+//! With what `target/test-store` has from before, this takes about two minutes; the first time, Kubernetes is compiled.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::cli::Place;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeimg");
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is the program under test, and what starts its engine")]
+fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .current_dir(project())
+        .env("NODEIMG_STORE", project().join("target/test-store"))
+        .env("PROGRAM", PROGRAM)
+        .output()
+        .unwrap()
+}
+
+fn good(output: Output) -> Output {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{:?}\n{stdout}\n{stderr}", output.status);
+    output
+}
+
+/// Tries the image, then once more until the node is there, and gives that trial up.
+const SCRIPT: &str = r#"
+trying() { exec "$PROGRAM" try --lock -v --json --out "$1/out" --junit "$1/junit.xml"; }
+(trying "$1" > "$1/report.json")
+docker ps --all --quiet > "$1/left"
+trying "$1" 2> "$1/second" & second=$!
+until docker ps --quiet | grep -q .; do
+  kill -0 "$second"
+  sleep 0.1
+done
+kill -INT "$second"
+code=0
+wait "$second" || code=$?
+echo "$code" > "$1/code"
+docker ps --all --quiet >> "$1/left"
+"#;
+
+#[test]
+fn the_node_image_runs_wasm_beside_an_ordinary_container() {
+    assert!(rustix::process::geteuid().is_root(), "a Docker engine needs root: run the tests as root");
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| fs_err::read_to_string(folder.path().join(name)).unwrap();
+    let out = folder.path().join("out").display().to_string();
+    good(run(PROGRAM, &["build", "--lock", "--out", &out, "docker-engine", "docker-cli"]));
+    let engine = project().join("tests/with-docker");
+    good(run(engine, &[&out, "sh", "-euc", SCRIPT, "sh", &folder.path().display().to_string()]));
+
+    let report: Value = serde_json::from_str(&text("report.json")).unwrap();
+    assert_eq!(report["passed"], true, "{report:#}");
+    assert_eq!(report["digest"], include_str!("kind-wasmtime-debian.digest").trim());
+    assert_eq!(report["kubernetes"], "1.20.2");
+    let ran: Vec<_> = report["workloads"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["handler"], &row["workload"], &row["exit"]))
+        .collect();
+    for workload in ["wasm", "oci"] {
+        assert!(ran.contains(&(&"crun-wasmtime".into(), &workload.into(), &0.into())), "{workload}: {ran:?}");
+    }
+    assert!(text("junit.xml").contains("failures=\"0\""), "{}", text("junit.xml"));
+    // The image was there, the trial stopped, and neither left a container.
+    assert!(text("second").contains("reused nodeimg/kind-wasmtime-debian"), "{}", text("second"));
+    assert_eq!(text("code"), "130\n");
+    assert_eq!(text("left"), "");
+}
+
+#[test]
+fn without_docker_nothing_is_built_and_a_person_knows_what_to_do() {
+    let place = Place::new(&[
+        (
+            "recipes/suites/bookworm.toml",
+            "name = \"bookworm\"\nsnapshot = \"20261120T000000Z\"\ncomponents = [\"main\"]\nkeys = []\npockets = []\n",
+        ),
+        (
+            "recipes/packages/kubernetes.toml",
+            "name = \"kubernetes\"\nversion = \"1\"\nlicense = \"MIT\"\n[build]\nroot = \"bookworm\"\nscript = \"true\"\n",
+        ),
+        (
+            "recipes/images/node.toml",
+            "name = \"node\"\ntag = \"1\"\ndefault = true\n[[layers]]\nname = \"l\"\npackages = [\"kubernetes\"]\n\
+             [node]\nkubernetes = \"kubernetes\"\nruntimes = []\n",
+        ),
+        (
+            "recipes/images/plain.toml",
+            "name = \"plain\"\ntag = \"1\"\n[[layers]]\nname = \"l\"\npackages = [\"kubernetes\"]\n",
+        ),
+    ]);
+    let tried = |host: &str, arguments: &[&str]| {
+        let output =
+            place.command(&[&["try"], arguments].concat()).env("DOCKER_HOST", host).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = tried("unix:///nowhere/docker.sock", &[]);
+    assert_eq!(code, Some(4), "{stderr}");
+    assert!(stderr.starts_with("error: no Docker answers at `unix:///nowhere/docker.sock`\n"), "{stderr}");
+    assert!(
+        stderr.contains("hint: start Docker and be allowed to use it (`docker version` shows both)"),
+        "{stderr}"
+    );
+    let (code, stderr) = tried("ssh://elsewhere", &[]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: `ssh://elsewhere` is no address of a Docker"), "{stderr}");
+    let (code, stderr) = tried("unix:///nowhere/docker.sock", &["plain"]);
+    assert_eq!((code, stderr.lines().next()), (Some(2), Some("error: `images/plain` is no node image")));
+    assert!(!place.path("store").exists() && !place.path("project/out").exists());
+}
