@@ -56,9 +56,9 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
         (Resource::Core, 0),
         (Resource::Nofile, nofile),
         (Resource::Fsize, job.limits.disk),
-        // A little more than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
+        // More than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
         // the host's process numbers from everybody. (Counted by user and user namespace since Linux 5.14.)
-        (Resource::Nproc, u64::from(job.limits.processes) * 5 / 4 + 64),
+        (Resource::Nproc, u64::from(job.limits.processes) * 2 + 256),
     ] {
         let limit = Rlimit { current: Some(value), maximum: Some(value) };
         setrlimit(resource, limit).during(format!("set its limit of {resource:?}"))?;
@@ -253,6 +253,10 @@ fn attend(job: &Job, main: Pid, listener: Option<OwnedFd>, parent: &UnixStream) 
                     (None, Some(signal)) => Exit::Signal(signal),
                     (None, None) => continue,
                 };
+                // A script that could not fork any more may end before the next look is due.
+                if let Some(report) = watch.look() {
+                    return report;
+                }
                 let cpu = children_cpu();
                 return Report::Finished(Finished { exit, peak_memory: watch.peak_memory, cpu });
             }
