@@ -24,7 +24,7 @@ use crate::base::{Arch, Cancel};
 use crate::fetch;
 use crate::lock::{self, Elsewhere, Locked, Resolution, Update};
 use crate::plan::Plan;
-use crate::realise::{self, Context, Outcome};
+use crate::realise::{self, Care, Context, Outcome};
 use crate::recipe::{self, Id, Project};
 use crate::store::Store;
 
@@ -69,7 +69,7 @@ pub fn fetch(plan: &Plan, context: &Context<'_>) -> Result<Outcome, Error> {
     let is_file = |&step: &usize| matches!(plan.steps[step].work, Work::Fetch(_));
     let files: Vec<_> = (0..plan.steps.len()).filter(is_file).collect();
     registry::find_pypi(registry::is_lacking(plan, &files, context.store)?, &context.fetch())?;
-    Ok(realise::realise(plan, &files, context)?)
+    Ok(realise::realise(plan, &files, Care::Quick, context)?)
 }
 
 /// Realises a plan's targets and writes them below `out`; gives what lies there now and what was done for it.
@@ -80,7 +80,24 @@ pub fn build(
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
     registry::find_pypi(registry::is_lacking(plan, &plan.wanted(), context.store)?, &context.fetch())?;
-    let outcome = realise::realise(plan, &plan.wanted(), context)?;
+    match attempt(plan, project, out, Care::Quick, context) {
+        Err(error) if error.is_lost() => {}
+        result => return result,
+    }
+    realise::mend(context)?;
+    let targets: Vec<_> = plan.targets.iter().map(|target| target.recipe.clone()).collect();
+    files::take_in(project, &targets, context.store)?;
+    attempt(plan, project, out, Care::Thorough, context)
+}
+
+fn attempt(
+    plan: &Plan,
+    project: &Project,
+    out: &Path,
+    care: Care,
+    context: &Context<'_>,
+) -> Result<(Vec<Built>, Outcome), Error> {
+    let outcome = realise::realise(plan, &plan.wanted(), care, context)?;
     let mut built = Vec::new();
     for target in &plan.targets {
         check(context.cancel)?;

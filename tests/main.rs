@@ -1,12 +1,16 @@
 //! The one integration-test binary.
 
+mod build;
 mod cli;
 mod everywhere;
+mod faults;
 mod image;
 mod messages;
 mod recipes;
 mod root;
 mod sandbox;
+mod stops;
 mod structure;
 mod trial;
 mod wasm;
+mod world;

@@ -77,6 +77,8 @@ pub enum Outcome {
     Reused,
     /// It failed; the error says why.
     Failed,
+    /// It was asked to stop.
+    Stopped,
 }
 
 /// Where events go. Shared between threads.

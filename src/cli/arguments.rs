@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Reproducible Kubernetes node images with WebAssembly runtimes.
 #[derive(Debug, Parser)]
-#[command(name = "nodeimg", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "nodeimg", version, max_term_width = 80, disable_help_subcommand = true)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) common: Common,
@@ -172,7 +172,8 @@ pub(super) enum StoreCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Gc {
-    /// Keep what was used in the last so many days; 0 removes all that no project keeps
+    /// Keep what was used in the last so many days; 0 removes all that no project keeps. A project whose folder is gone
+    /// keeps nothing
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     pub(super) unused_for: u32,
     /// Then remove what was used longest ago until no more than this is left, such as `20GiB`

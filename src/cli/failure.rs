@@ -35,10 +35,10 @@ failures!(
 /// What is wrong with what the command line asked for.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(super) enum Problem {
-    #[error("no step `{name}` in the plan of {what}")]
+    #[error("no step `{name}` runs in the project")]
     #[diagnostic(help("{}", near.as_ref().map_or_else(
         || "`nodeimg plan -v` lists the steps".to_owned(), |near| format!("did you mean `{near}`?"))))]
-    NoStep { name: String, what: String, near: Option<String> },
+    NoStep { name: String, near: Option<String> },
 
     #[error("step `{0}` has printed nothing yet")]
     #[diagnostic(help("`nodeimg build` runs it"))]

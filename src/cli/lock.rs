@@ -31,6 +31,7 @@ pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
     let (network, store) = (session.network()?, session.store()?);
     let resolution = pipeline::relock(&project, &targets, all, &update, &session.fetching(&network, &store))?;
     resolution.write(&project)?;
+    session.progress.finish();
     if session.common.json {
         let changes: Vec<_> = resolution.changes.iter().map(change).collect();
         text::json(&json!({ "changes": changes, "files": resolution.files.keys().collect::<Vec<_>>() }))?;

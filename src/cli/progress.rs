@@ -111,6 +111,7 @@ impl Progress {
             Outcome::Done => (past(done.kind), !counted),
             Outcome::Reused => ("reused", false),
             Outcome::Failed => ("failed", true),
+            Outcome::Stopped => ("stopped", false),
         };
         if self.verbosity == Verbosity::Verbose || (told && self.verbosity == Verbosity::Normal) {
             let detail = if detail.is_empty() { String::new() } else { format!(", {detail}") };

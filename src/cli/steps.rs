@@ -7,7 +7,7 @@ use super::build::realising;
 use super::failure::{Failure, Problem};
 use super::session::Session;
 use crate::plan::{Plan, StepId};
-use crate::realise;
+use crate::realise::{self, Care};
 use crate::recipe;
 use crate::sandbox::Exit;
 use crate::store::Store;
@@ -29,7 +29,7 @@ pub(super) fn shell(session: &Session, command: &Shell) -> Result<i32, Failure> 
     let (plan, step) = find(session, &command.step, &store)?;
     let network = session.network()?;
     let context = realising(session, &store, &network, None, false);
-    let outcome = realise::realise(&plan, &plan.steps[step].inputs, &context)?;
+    let outcome = realise::realise(&plan, &plan.steps[step].inputs, Care::Quick, &context)?;
     let inputs: Vec<_> = plan.steps[step].inputs.iter().map(|input| outcome.artifacts[input]).collect();
     session.progress.finish();
     if !session.common.quiet {
@@ -59,5 +59,5 @@ fn find(session: &Session, name: &str, store: &Store) -> Result<(Plan, StepId), 
         names.extend(plan.run_names());
     }
     let near = recipe::near(name, names.iter().map(String::as_str));
-    Err(Problem::NoStep { name: name.to_owned(), what: format!("`{own}`"), near }.into())
+    Err(Problem::NoStep { name: name.to_owned(), near }.into())
 }

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 use crate::base::Blame;
 use crate::{image, store};
 
@@ -82,8 +80,9 @@ impl Error {
     /// Sorts an error of the operating system.
     pub(super) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        match source.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::NOSPC | Errno::DQUOT) => Error::NoSpace { path, source },
+        // What `fs-err` and `tempfile` pass on has a kind and no number.
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { path, source },
             _ => Error::Io { action, path, source },
         }
     }

@@ -11,9 +11,7 @@ pub enum Error {
     #[diagnostic(help("run `nodeimg fetch` where there is a network, or leave out `--offline`"))]
     Offline { who: String },
 
-    #[error(
-        "content of `{url}` does not match its pin\n  expected: sha256:{expected}\n  received: sha256:{received}"
-    )]
+    #[error("content of `{url}` does not match its pin\n  expected: {expected}\n  received: {received}")]
     #[diagnostic(help(
         "if upstream really changed, run `nodeimg lock`; otherwise do not trust this download"
     ))]

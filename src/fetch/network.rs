@@ -14,6 +14,7 @@ use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use reqwest::Url;
+use rustix::fs::FileType;
 
 use super::settings::Settings;
 use super::{Context, Error};
@@ -185,7 +186,11 @@ impl Network {
             transfer.remote(self.client()?, url)
         };
         let result = self.try_all(who, urls, fetch, context);
-        let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(Error::Cancelled) => Outcome::Stopped,
+            Err(_) => Outcome::Failed,
+        };
         events.emit(Event::Finished { id, outcome, detail: String::new() });
         result
     }
@@ -323,8 +328,8 @@ fn open(url: &str) -> Result<fs_err::File, Trouble> {
     let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
     let path = path.ok_or_else(|| no("is no path of this machine".to_owned()))?;
     // Opening a named pipe would wait for its writer.
-    let kind = fs_err::metadata(&path).map_err(|error| no(error.to_string()))?;
-    if !kind.is_file() {
+    let found = rustix::fs::stat(&path).map_err(|errno| no(std::io::Error::from(errno).to_string()))?;
+    if !FileType::from_raw_mode(found.st_mode).is_file() {
         return Err(no("is not a file".to_owned()));
     }
     fs_err::File::open(&path).map_err(|error| no(error.to_string()))

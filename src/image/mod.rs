@@ -158,9 +158,14 @@ fn told(
     let made = make(&|done| events.emit(Event::Progress { id, done: done.min(total) }));
     let (outcome, detail) = match &made {
         Ok((made, outcome)) => {
-            let megabytes = |bytes: u64| bytes as f64 / 1e6;
-            (*outcome, format!("{:.1} MB, {:.1} MB compressed", megabytes(total), megabytes(made.blob.size)))
+            let size = |bytes: u64| match bytes {
+                0..1_000 => format!("{bytes} B"),
+                1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+                _ => format!("{:.1} MB", bytes as f64 / 1e6),
+            };
+            (*outcome, format!("{}, {} compressed", size(total), size(made.blob.size)))
         }
+        Err(Error::Cancelled) => (Outcome::Stopped, String::new()),
         Err(_) => (Outcome::Failed, String::new()),
     };
     events.emit(Event::Finished { id, outcome, detail });

@@ -31,6 +31,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Tells whether something of the store is gone that can be made again.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Error::Realise(error) => error.is_lost(),
+            Error::Export(export::Error::Store(error))
+            | Error::Image(image::Error::Store(error))
+            | Error::Store(error) => error.is_lost(),
+            _ => false,
+        }
+    }
+
     /// Tells who is to act.
     pub fn blame(&self) -> Blame {
         match self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::step::{Fetch, Step, Work};
-use crate::base::Sha256;
+use crate::base::{Digest, Sha256};
 
 /// Makes a step's key. A file that is fetched has its own hash as its key.
 pub(super) fn key<'a>(work: &Work, inputs: impl Iterator<Item = &'a Sha256>) -> Sha256 {
@@ -11,6 +11,16 @@ pub(super) fn key<'a>(work: &Work, inputs: impl Iterator<Item = &'a Sha256>) -> 
         return fetch.sha256();
     }
     let mut text = b"nodeimg step 1\n".to_vec();
+    serde_json::to_writer(&mut text, work).expect("a step is plain data");
+    for input in inputs {
+        text.extend_from_slice(format!("\n{input}").as_bytes());
+    }
+    Sha256::of(&text)
+}
+
+/// Names what a step gives by the content of its inputs, where its key names it by what the inputs are made of.
+pub fn content_key(work: &Work, inputs: &[Digest]) -> Sha256 {
+    let mut text = b"nodeimg step on content 1\n".to_vec();
     serde_json::to_writer(&mut text, work).expect("a step is plain data");
     for input in inputs {
         text.extend_from_slice(format!("\n{input}").as_bytes());

@@ -6,9 +6,9 @@
 //! # What is in a key
 //!
 //! A step has two names. Its *key* is made of what it is and of its inputs' keys, so it is known before anything is
-//! done: the store's memo table says which artifact a key stands for. Where the memo says nothing, a step that runs
-//! in the sandbox has a second name, the digest of its REAPI `Action`, made of the *content* of its inputs
-//! (`realise/action.rs`): an input that was made anew with the same bytes stops there.
+//! done: the store's memo table says which artifact a key stands for. Where the memo says nothing, a step has a second
+//! name, made of the *content* of its inputs ([`content_key`]; for what runs in the sandbox the digest of its REAPI
+//! `Action`, `realise/action.rs`): an input that was made anew with the same bytes stops there.
 //!
 //! | | in the key | not in it |
 //! | --- | --- | --- |
@@ -33,7 +33,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use key::difference;
+pub use key::{content_key, difference};
 pub use step::{Assembly, Fetch, Label, Mounted, Part, Placed, Run, RunKind, Step, Work};
 
 use crate::base::{Arch, Digest, Name, Sha256};

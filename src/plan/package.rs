@@ -141,7 +141,7 @@ impl Builder<'_> {
             }
             Some(locked) => {
                 let (request, pin) = locked.on(self.arch);
-                let fetch = Work::Fetch(Fetch::Source { request: request.clone(), pin: pin.clone() });
+                let fetch = Work::Fetch(Fetch::Source { request: request.clone(), pin: *pin });
                 let file = self.add(label("fetch"), fetch, Vec::new());
                 if !source.unpack {
                     return (file, Mounted::File);

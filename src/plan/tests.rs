@@ -165,8 +165,8 @@ fn keys_are_what_they_were() {
         ("library:fetch:library", "012d0ece13a2d8b781c7d1c23e603de3be407e62dadaa44a4d4669f7cbafab05"),
         ("library:source:library", "9fc459c8828a89524472717e6d72f9eab16d51f49d5944cc575010e5408c91a8"),
         ("program:patched:program", "c75a927f934f1c4f04c630ae3909aac861f6ef671433f7ddcecd05e775151679"),
-        ("program:test", "67b6a53d5ea6c60f828e78e24c239fed563bb9fe68fb1a5912a11af5aca37c18"),
-        ("image:layer:all", "47666f2748779b88d1d3954529e887c605153b24d268d262aa1cf06ff47b6703"),
+        ("program:test", "cb341ceded69999351beb4cfdfb554ad3644d465378725872f18f67da13e6ab2"),
+        ("image:layer:all", "ffd283eaff08ee2fbe921c5af732ff7aea69abeecc742e0cadca2c3236fc3e9a"),
     ];
     let now: Vec<_> = known.iter().map(|(name, _)| (*name, keys[*name].to_string())).collect();
     let known: Vec<_> = known.iter().map(|(name, key)| (*name, (*key).to_owned())).collect();

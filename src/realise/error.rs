@@ -21,8 +21,8 @@ pub enum Error {
     Sandbox { step: String, tail: Vec<String>, source: sandbox::Error },
 
     /// The layers' parts disagree about a file.
-    #[error("layer `{step}`: {conflict} between `{one}` and `{other}`")]
-    Conflict { step: String, conflict: store::Conflict, one: String, other: String },
+    #[error("`{one}` and `{other}` don't go into one layer: {conflict}\n  layer: {step}")]
+    Conflict { step: String, conflict: Box<store::Conflict>, one: String, other: String },
 
     /// A step is for a machine that this one is not.
     #[error("step `{step}` runs on {arch}, this machine is another")]
@@ -69,7 +69,7 @@ impl Error {
     }
 
     /// Tells whether making the lost object again would help.
-    pub(super) fn is_lost(&self) -> bool {
+    pub fn is_lost(&self) -> bool {
         match self {
             Error::Fetch(fetch::Error::Store(error))
             | Error::Unpack(unpack::Error::Store(error))

@@ -1,6 +1,7 @@
 //! Runs of a plan as jobs of the sandbox: inputs laid out, output kept, results taken in.
 
 use std::collections::VecDeque;
+use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ impl<'a> Printed<'a> {
 
     fn end_line(&mut self) {
         // What a script prints must not drive the reader's terminal.
-        let text: String = String::from_utf8_lossy(&self.line).chars().filter(|c| !c.is_control()).collect();
+        let text = String::from_utf8_lossy(&self.line).replace('\t', " ").replace(char::is_control, "");
         self.line.clear();
         if self.tail.len() == TAIL {
             self.tail.pop_front();
@@ -147,7 +148,8 @@ pub fn shell(plan: &Plan, step: StepId, inputs: &[Digest], context: &Context<'_>
         target: GuestPath::new("/step.sh").expect("a constant path"),
         access: Access::ReadOnly,
     });
-    laid.job.argv = vec!["/bin/sh".to_owned(), "-i".to_owned()];
+    // Asks for commands by itself where it reads from a terminal.
+    laid.job.argv = vec!["/bin/sh".to_owned()];
     laid.job.limits.time = std::time::Duration::from_secs(24 * 3600);
     context.sandbox.shell(&laid.job).map_err(|source| Error::Sandbox {
         step: plan.steps[step].labels[0].to_string(),
@@ -165,7 +167,7 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
         let path = scratch.path().join(name);
         // The mode is part of the result, and must not be the caller's umask's.
         let made = fs_err::create_dir(&path)
-            .and_then(|()| fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)));
+            .and_then(|()| fs_err::set_permissions(&path, Permissions::from_mode(0o755)));
         made.map_err(|error| store::Error::from_io("create", &path, error))?;
         Ok(path)
     };
@@ -214,5 +216,6 @@ fn copy_file(store: &Store, digest: &Digest, to: &Path) -> Result<(), Error> {
     let failed = |error| store::Error::from_io("write", to, error);
     let mut file = fs_err::File::create_new(to).map_err(failed)?;
     std::io::copy(&mut from, &mut file).map_err(failed)?;
+    fs_err::set_permissions(to, Permissions::from_mode(0o644)).map_err(failed)?;
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(super) fn layer(
                 before.iter().find(|&&other| conflicts(context.store, plan, inputs, step, other, &tree));
             return Err(Error::Conflict {
                 step: label(step),
-                conflict,
+                conflict: Box::new(conflict),
                 one: other.map_or_else(|| "another part".to_owned(), |&other| label(other)),
                 other: label(input),
             });

@@ -8,8 +8,8 @@ use super::job::{self, Printed};
 use super::schedule::{self, Lane};
 use super::{Context, Error, Outcome, explain, layer};
 use crate::base::event::{self, Activity, Event};
-use crate::base::{Digest, Sha256};
-use crate::plan::{Fetch, Plan, Run, StepId, Work};
+use crate::base::{Blame, Digest, Sha256};
+use crate::plan::{self, Fetch, Plan, Run, StepId, Work};
 use crate::store::{ActionResult, Store};
 use crate::{image, root, unpack};
 
@@ -18,7 +18,7 @@ pub(super) struct Worker<'a> {
     context: &'a Context<'a>,
     /// Looks for every blob of an artifact before it is taken as there.
     thorough: bool,
-    /// Steps whose action was known.
+    /// Steps that turned out to be made already.
     reused: Mutex<BTreeSet<StepId>>,
 }
 
@@ -50,6 +50,28 @@ impl<'a> Worker<'a> {
 
     fn has(&self, tree: &Digest) -> bool {
         if self.thorough { self.store().has_all(tree) } else { self.store().has_tree(tree) }
+    }
+
+    fn reused(&self, step: StepId) {
+        self.reused.lock().expect("no thread panics with it").insert(step);
+    }
+
+    /// Gives what a step makes of the content of its inputs, from before or now: other inputs with the same bytes
+    /// end here.
+    fn work_on(&self, step: StepId, inputs: &[Digest]) -> Result<Digest, Error> {
+        let work = &self.plan.steps[step].work;
+        // What these give has a name of its own: the hash of the file, the tree, the REAPI action.
+        if matches!(work, Work::Fetch(_) | Work::Folder { .. } | Work::Run(_)) {
+            return self.work(step, inputs);
+        }
+        let key = plan::content_key(work, inputs);
+        if let Some(tree) = self.store().memo(&key)?.filter(|tree| self.has(tree)) {
+            self.reused(step);
+            return Ok(tree);
+        }
+        let tree = self.work(step, inputs)?;
+        self.store().put_memo(&key, &tree)?;
+        Ok(tree)
     }
 
     /// Does the work of a step that nobody else does at the moment.
@@ -124,7 +146,7 @@ impl<'a> Worker<'a> {
             if let Some(log) = result.log {
                 store.put_memo(&log_key(&key), &log)?;
             }
-            self.reused.lock().expect("no thread panics with it").insert(step);
+            self.reused(step);
             return Ok(result.tree);
         }
         let label = self.plan.steps[step].labels[0].to_string();
@@ -152,7 +174,11 @@ impl<'a> Worker<'a> {
         let id = event::next_id();
         self.context.events.emit(Event::Started { id, kind, name, total: None });
         let result = work();
-        let outcome = if result.is_ok() { event::Outcome::Done } else { event::Outcome::Failed };
+        let outcome = match &result {
+            Ok(_) => event::Outcome::Done,
+            Err(error) if error.blame() == Blame::Cancelled => event::Outcome::Stopped,
+            Err(_) => event::Outcome::Failed,
+        };
         self.context.events.emit(Event::Finished { id, outcome, detail: String::new() });
         result
     }
@@ -176,9 +202,10 @@ impl schedule::Worker<Digest, Error> for Worker<'_> {
         let _alone = store.lock_unless(&key, self.context.cancel, &mut tell)?;
         // Whoever had the lock before may have made it.
         if let Some(artifact) = self.recall(step)? {
+            self.reused(step);
             return Ok(artifact);
         }
-        let artifact = self.work(step, inputs)?;
+        let artifact = self.work_on(step, inputs)?;
         if !matches!(self.plan.steps[step].work, Work::Fetch(_) | Work::Folder { .. }) {
             store.put_memo(&key, &artifact)?;
             explain::remember(store, self.plan, step)?;

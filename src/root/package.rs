@@ -56,7 +56,8 @@ impl Part {
     }
 }
 
-fn key(package: &Package) -> Sha256 {
+/// Names what comes of a package; also who takes it apart is alone under this name.
+pub(super) fn key(package: &Package) -> Sha256 {
     Sha256::of(format!("deb {VERSION} {}", package.digest).as_bytes())
 }
 

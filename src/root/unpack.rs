@@ -107,8 +107,17 @@ fn told(store: &Store, package: &Package, events: &dyn Sink, cancel: &Cancel) ->
     if let Some(part) = super::package::known(store, package)? {
         return Ok(part);
     }
+    // Another root, or another nodeimg, may have it in hand.
+    let _alone = store.lock_unless(&super::package::key(package), cancel, &mut || {})?;
+    if let Some(part) = super::package::known(store, package)? {
+        return Ok(part);
+    }
     events.emit(started());
     let result = take_apart(store, package, cancel);
-    events.emit(ended(if result.is_ok() { Outcome::Done } else { Outcome::Failed }));
+    events.emit(ended(match &result {
+        Ok(_) => Outcome::Done,
+        Err(Error::Cancelled) => Outcome::Stopped,
+        Err(_) => Outcome::Failed,
+    }));
     result
 }

@@ -38,7 +38,7 @@ pub enum Error {
     #[diagnostic(help("if it rightly needs more, raise `{limit}` under `[build] limits` in its recipe"))]
     Limit { limit: Limit, detail: String },
 
-    #[error("the file system of the store has less than {left} MiB left; the step was stopped")]
+    #[error("the file system of the store has only {left} MiB left; the step was stopped")]
     #[diagnostic(help(
         "run `nodeimg store gc`, or set `NODEIMG_STORE` to a directory on a larger file system"
     ))]

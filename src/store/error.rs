@@ -135,9 +135,10 @@ impl Error {
     /// Sorts an error of the operating system.
     pub(crate) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => Error::NoSpace { path, source },
-            Some(rustix::io::Errno::ROFS) => Error::NotWritable { path, source },
+        // What `fs-err` and `tempfile` pass on has a kind and no number.
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { path, source },
+            io::ErrorKind::ReadOnlyFilesystem => Error::NotWritable { path, source },
             _ => Error::Io { action, path, source },
         }
     }

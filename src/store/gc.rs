@@ -1,6 +1,7 @@
 //! Removes what nobody keeps, uses or used lately.
 //!
-//! Every object has a last use (see the module doc of the store). A root's use is always. A tree lends its
+//! Every object has a last use (see the module doc of the store). A root's use is always, as long as its project's
+//! directory is there. A tree lends its
 //! use to its blobs and to the records that speak of it, a record lends its own to its tree and log. So
 //! what is pointed at was never used longer ago than what points at it, and removing by age, records
 //! first and blobs last, never breaks anything that stays, even if it is killed half way.
@@ -60,6 +61,11 @@ impl Store {
             sweep(&self.path.join("tmp"))?;
             super::lock::sweep(&self.path.join("locks"))?;
         }
+        if !what.dry_run {
+            for root in self.roots()?.iter().filter(|root| root.is_abandoned()) {
+                self.keep(&root.name, &[])?;
+            }
+        }
         let mut objects = self.aged(cancel)?;
         // Stable: within one age, in the order of kinds.
         objects.sort_by_key(|object| (object.used, object.kind));
@@ -100,7 +106,8 @@ impl Store {
             let entry = used.entry(hash).or_insert(time);
             *entry = time.max(*entry);
         };
-        for digest in self.roots()?.into_iter().flat_map(|root| root.digests) {
+        let roots = self.roots()?.into_iter().filter(|root| !root.is_abandoned());
+        for digest in roots.flat_map(|root| root.digests) {
             lend(digest.hash, ALWAYS);
         }
         let mut records = self.objects(Kind::Action)?;

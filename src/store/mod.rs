@@ -318,7 +318,10 @@ fn check_layout(path: &Path) -> Result<(), Error> {
                 Ok(())
             };
             write().map_err(|source| match source.kind() {
-                std::io::ErrorKind::PermissionDenied => Error::NotWritable { path: path.to_owned(), source },
+                // The file's own name says nothing to anybody.
+                kind @ std::io::ErrorKind::PermissionDenied => {
+                    Error::NotWritable { path: path.to_owned(), source: kind.into() }
+                }
                 _ => Error::from_io("write", &file, source),
             })
         }

@@ -19,6 +19,13 @@ pub struct Root {
     pub digests: Vec<Digest>,
 }
 
+impl Root {
+    /// Tells whether the project is gone: then it keeps nothing.
+    pub fn is_abandoned(&self) -> bool {
+        !std::path::Path::new(&self.name).is_dir()
+    }
+}
+
 impl Store {
     /// Keeps these trees and blobs, with all that trees speak of, and no longer what this name kept before.
     pub fn keep(&self, name: &str, digests: &[Digest]) -> Result<(), Error> {

@@ -393,8 +393,8 @@ fn gc_keeps_what_roots_reach() {
     store.put_action_result(&second, &ActionResult { tree: lost, log: None }).unwrap();
     store.put_memo(&Sha256::of(b"k"), &kept).unwrap();
     let download = store.put_bytes(b"download").unwrap();
-    store.keep("/project", &[kept, download]).unwrap();
-    assert_eq!(store.roots().unwrap()[0].name, "/project");
+    store.keep("/", &[kept, download]).unwrap();
+    assert_eq!(store.roots().unwrap()[0].name, "/");
 
     let cancel = Cancel::default();
     let young = Collect { unused_for: std::time::Duration::from_secs(3600), ..Collect::default() };
@@ -416,7 +416,8 @@ fn gc_keeps_what_roots_reach() {
     assert!(store.action_result(&first).unwrap().is_some());
     drop(held);
 
-    store.keep("/project", &[]).unwrap();
+    store.keep("/", &[]).unwrap();
+    store.keep("/no/such/project", &[kept]).unwrap();
     let everything = store.gc(&Collect { max_bytes: Some(0), ..young }, &cancel).unwrap();
     assert_eq!(everything.kept, Count::default());
     let listing = store.list().unwrap();
@@ -714,7 +715,7 @@ fn a_full_file_system_is_named() {
         }
         let tree = store.put_tree(&tree).unwrap();
         assert!(matches!(store.checkout(&tree), Err(Error::NoSpace { .. })));
-        store.keep("/p", &[tree]).unwrap();
+        store.keep("/", &[tree]).unwrap();
         store.gc(&Collect::default(), &Cancel::default()).unwrap();
         assert!(store.has_all(&tree));
     });

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use super::place::{Entry, Place};
 use super::stream::{Burst, Stopped, check, compression, open};
 use super::{Error, Limits, Options, Owners, ar};
-use crate::base::{Cancel, Digest};
+use crate::base::{Blame, Cancel, Digest};
 use crate::store::{self, Meta, Store, Tree};
 
 /// A control archive is a few scripts and lists: the largest in Debian has less than 20 MB.
@@ -38,27 +38,32 @@ pub fn archive(
     cancel: &Cancel,
 ) -> Result<Tree, Error> {
     let source = Source { store, name, limits: options.limits, cancel };
+    source.blame(blob, any(&source, blob, options))
+}
+
+fn any(source: &Source<'_>, blob: &Digest, options: &Options) -> Result<Tree, Error> {
     let mut head = Vec::new();
     let damaged = |error| source.sort(error, "its beginning");
-    store.open_blob(blob)?.take(512).read_to_end(&mut head).map_err(damaged)?;
+    source.store.open_blob(blob)?.take(512).read_to_end(&mut head).map_err(damaged)?;
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
-        return unzip(&source, blob, options);
+        return unzip(source, blob, options);
     }
     if head.starts_with(ar::MAGIC) {
-        return Ok(package(&source, blob, options)?.data);
+        return Ok(package(source, blob, options)?.data);
     }
-    let reader = store.verified_reader(blob)?;
+    let reader = source.store.verified_reader(blob)?;
     if compression(&head) == compression(b"") && !is_tar(&head) {
-        return Err(Error::Unknown { archive: name.to_owned() });
+        return Err(Error::Unknown { archive: source.name.to_owned() });
     }
-    let stream = open(reader, options.limits, cancel).map_err(|error| source.sort(error, "its beginning"))?;
-    untar(&source, stream, options.strip.unwrap_or(1), options.owners)
+    let stream = open(reader, options.limits, source.cancel).map_err(damaged)?;
+    untar(source, stream, options.strip.unwrap_or(1), options.owners)
 }
 
 /// Unpacks a Debian package, owners kept. `name` is for errors.
 pub fn deb(store: &Store, blob: &Digest, name: &str, limits: Limits, cancel: &Cancel) -> Result<Deb, Error> {
     let options = Options { strip: Some(0), owners: Owners::Kept, limits };
-    package(&Source { store, name, limits, cancel }, blob, &options)
+    let source = Source { store, name, limits, cancel };
+    source.blame(blob, package(&source, blob, &options))
 }
 
 /// Looks for tar's magic, or for a header of the time before it whose checksum is right.
@@ -74,6 +79,15 @@ fn is_tar(head: &[u8]) -> bool {
 }
 
 impl Source<'_> {
+    /// An archive that can't be read may be upstream's fault, or its copy in the store has been damaged.
+    fn blame<T>(&self, blob: &Digest, result: Result<T, Error>) -> Result<T, Error> {
+        if result.as_ref().is_err_and(|error| error.blame() == Blame::Input) {
+            let mut copy = self.store.verified_reader(blob)?;
+            io::copy(&mut copy, &mut io::sink()).map_err(|error| self.sort(error, "its beginning"))?;
+        }
+        result
+    }
+
     /// Tells what an I/O error really is: the store's, a limit, a stop, or damage.
     fn sort(&self, error: io::Error, place: &str) -> Error {
         let archive = self.name.to_owned();

@@ -181,7 +181,11 @@ impl Request {
         let places = context.network.places(&self.url, None);
         let fetch = |place: &str| self.pack(id, place, pin, context);
         let result = context.network.try_all(&who, &places, fetch, context);
-        let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(super::Error::Cancelled) => Outcome::Stopped,
+            Err(_) => Outcome::Failed,
+        };
         events.emit(Event::Finished { id, outcome, detail: String::new() });
         result
     }

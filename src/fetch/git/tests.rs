@@ -322,7 +322,7 @@ fn all_of_a_pin_must_match() {
     assert_eq!(
         said(&branch, Pin { sha256, ..good }),
         format!(
-            "content of `{url}@main` does not match its pin\n  expected: sha256:{sha256}\n  received: sha256:{}",
+            "content of `{url}@main` does not match its pin\n  expected: {sha256}\n  received: {}",
             good.sha256
         )
     );
@@ -441,7 +441,9 @@ fn hostile_trees_are_refused() {
         deep = repo.tree(&[(FOLDER, b"d", deep)]);
     }
     let long = "n".repeat(256);
-    let cases: &[(&[(i32, &[u8], Oid)], &str, &str)] = &[
+    /// Entries of a tree, what is wrong with it, and the path that is named.
+    type Case<'a> = (&'a [(i32, &'a [u8], Oid)], &'a str, &'a str);
+    let cases: &[Case<'_>] = &[
         (&[(FOLDER, b"..", inner)], "..", "goes up with `..`"),
         (&[(FOLDER, b".git", inner)], ".git", "is named like git's own directory"),
         (&[(FOLDER, b".GiT", inner)], ".GiT", "is named like git's own directory"),

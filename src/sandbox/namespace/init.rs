@@ -56,9 +56,9 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
         (Resource::Core, 0),
         (Resource::Nofile, nofile),
         (Resource::Fsize, job.limits.disk),
-        // A little more than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
+        // More than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
         // the host's process numbers from everybody. (Counted by user and user namespace since Linux 5.14.)
-        (Resource::Nproc, u64::from(job.limits.processes) * 5 / 4 + 64),
+        (Resource::Nproc, u64::from(job.limits.processes) * 2 + 256),
     ] {
         let limit = Rlimit { current: Some(value), maximum: Some(value) };
         setrlimit(resource, limit).during(format!("set its limit of {resource:?}"))?;
@@ -155,8 +155,10 @@ fn take_listener(pid: Pid, from: &OwnedFd) -> Result<OwnedFd, Failure> {
 /// Turns this process into the job. Returns only if that fails.
 fn become_job(order: &Order, say: &OwnedFd) -> Result<std::convert::Infallible, Failure> {
     let job = &order.job;
-    if order.interactive {
-        rustix::stdio::dup2_stdin(rustix::stdio::stdout()).during("take the terminal")?;
+    if let Some(stdin) = order.stdin {
+        // SAFETY: `Namespace::shell` opened it for this process, and nothing closes it before.
+        let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(stdin) };
+        rustix::stdio::dup2_stdin(stdin).during("take its input")?;
     } else {
         rustix::process::setsid().during("start a session")?;
         let null = fs_err::File::open("/dev/null").during("open /dev/null")?;
@@ -251,6 +253,10 @@ fn attend(job: &Job, main: Pid, listener: Option<OwnedFd>, parent: &UnixStream) 
                     (None, Some(signal)) => Exit::Signal(signal),
                     (None, None) => continue,
                 };
+                // A script that could not fork any more may end before the next look is due.
+                if let Some(report) = watch.look() {
+                    return report;
+                }
                 let cpu = children_cpu();
                 return Report::Finished(Finished { exit, peak_memory: watch.peak_memory, cpu });
             }

@@ -19,7 +19,7 @@ mod owners;
 mod watch;
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -52,7 +52,8 @@ enum Report {
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     job: Job,
-    interactive: bool,
+    /// The descriptor that becomes its standard input; none for jobs that nobody talks to.
+    stdin: Option<RawFd>,
 }
 
 /// Runs jobs in namespaces of this machine.
@@ -102,7 +103,7 @@ impl Sandbox for Namespace {
         let failed = |what| move |errno: rustix::io::Errno| Error::Io { what, source: errno.into() };
         let (read, write) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed("making a pipe"))?;
-        let order = Order { job: job.clone(), interactive: false };
+        let order = Order { job: job.clone(), stdin: None };
         let (mut child, socket) = self.start(&order, Some(&write))?;
         drop(write);
         let mut buffer = vec![0; 64 << 10];
@@ -131,7 +132,10 @@ impl Sandbox for Namespace {
     }
 
     fn shell(&self, job: &Job) -> Result<Finished, Error> {
-        let order = Order { job: job.clone(), interactive: true };
+        // Without CLOEXEC: the sandbox's side inherits it under the same number.
+        let stdin = rustix::io::dup(rustix::stdio::stdin())
+            .map_err(|errno| Error::Io { what: "reading standard input", source: errno.into() })?;
+        let order = Order { job: job.clone(), stdin: Some(stdin.as_raw_fd()) };
         let (mut child, socket) = self.start(&order, None)?;
         let report = receive(socket);
         let _ = child.wait();
@@ -152,7 +156,12 @@ fn conclude(report: Option<Report>) -> Result<Finished, Error> {
         Some(Report::Limit { limit, detail }) => Err(Error::Limit { limit, detail }),
         Some(Report::NoSpace { left }) => Err(Error::NoSpace { left }),
         Some(Report::NoNamespaces { errno }) => {
-            Err(Error::NoNamespaces { reason: reason(errno), fix: namespace_fix() })
+            let reason = match errno {
+                // Not a full disk (unshare(2)).
+                libc::ENOSPC => std::io::Error::other("it has as many as it may have"),
+                _ => reason(errno),
+            };
+            Err(Error::NoNamespaces { reason, fix: namespace_fix() })
         }
         Some(Report::NoOverlay { errno }) => Err(Error::NoOverlay { reason: reason(errno) }),
         Some(Report::Setup { what, errno }) => Err(Error::Setup { what, reason: reason(errno) }),

@@ -128,7 +128,7 @@ fn an_index_with_other_bytes_is_refused() {
         archive.shown(&error),
         format!(
             "content of `file://debian/dists/stable/main/binary-amd64/by-hash/SHA256/{good}` does not match its pin\n  \
-             expected: sha256:{good}\n  received: sha256:{bad}"
+             expected: {good}\n  received: {bad}"
         )
     );
     bytes.push(0);
