@@ -126,7 +126,11 @@ fn the_node_image_has_its_digest() {
     let mut command = nodeimg(&program, &other, &elsewhere.path().join("store"));
     command.args(TARGETS).args(["-j", "3"]);
     command.env("TZ", "Asia/Kathmandu").env("LC_ALL", "tr_TR.UTF-8").env("LANG", "tr_TR.UTF-8");
-    command.env("HOME", elsewhere.path()).env("USER", "stranger").env("SOURCE_DATE_EPOCH", "1234567890");
+    command
+        .env("HOME", elsewhere.path())
+        .env("CARGO_HOME", elsewhere.path().join(".cargo"))
+        .env("USER", "stranger")
+        .env("SOURCE_DATE_EPOCH", "1234567890");
     if rustix::process::geteuid().is_root() {
         chown(elsewhere.path());
         command.uid(STRANGER).gid(STRANGER);

@@ -58,7 +58,20 @@ fn the_node_image_runs_wasm_beside_an_ordinary_container() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str| fs_err::read_to_string(folder.path().join(name)).unwrap();
     let out = folder.path().join("out").display().to_string();
-    good(run(PROGRAM, &["build", "--lock", "--out", &out, "docker-engine", "docker-cli"]));
+    good(run(
+        PROGRAM,
+        &[
+            "build",
+            "--lock",
+            "--out",
+            &out,
+            "kind-wasmtime-debian",
+            "docker-engine",
+            "docker-cli",
+            "kind",
+            "kubectl",
+        ],
+    ));
     let engine = project().join("tests/with-docker");
     good(run(engine, &[&out, "sh", "-euc", SCRIPT, "sh", &folder.path().display().to_string()]));
 

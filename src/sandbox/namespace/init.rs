@@ -56,14 +56,32 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
         (Resource::Core, 0),
         (Resource::Nofile, nofile),
         (Resource::Fsize, job.limits.disk),
-        // More than the watch allows, which says why a step ended: a fork bomb must not outrun it and take
-        // the host's process numbers from everybody. (Counted by user and user namespace since Linux 5.14.)
-        (Resource::Nproc, u64::from(job.limits.processes) * 2 + 256),
+        (Resource::Nproc, most_processes(job)),
     ] {
         let limit = Rlimit { current: Some(value), maximum: Some(value) };
         setrlimit(resource, limit).during(format!("set its limit of {resource:?}"))?;
     }
+    bound_numbers(most_processes(job));
     Ok(())
+}
+
+/// How many processes the kernel lets a job have: more than the watch allows, which says why a step ended, but few
+/// enough that a fork bomb takes neither processor nor process numbers from everybody.
+fn most_processes(job: &Job) -> u64 {
+    u64::from(job.limits.processes) * 2 + 256
+}
+
+/// Bounds the process numbers of this namespace: the host's root is not held to `RLIMIT_NPROC` (kernel/fork.c). Each
+/// PID namespace has its own bound since Linux 6.14; before, the file is the whole machine's and must be left alone.
+fn bound_numbers(most: u64) {
+    /// The kernel hands out numbers below this once only (`RESERVED_PIDS`).
+    const RESERVED: u64 = 300;
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 14) {
+        // Where it can't be set the watch is what there is.
+        let _ = fs_err::write("/proc/sys/kernel/pid_max", (most + RESERVED).to_string());
+    }
 }
 
 /// Brings up `lo`, the only interface: builds test servers on it.
