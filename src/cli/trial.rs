@@ -69,7 +69,7 @@ fn table(report: &Report) -> String {
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
-            row.handler.clone(),
+            row.handler.clone().unwrap_or_else(|| "(default)".to_owned()),
             row.workload.clone(),
             ran.to_owned(),
             or_dash(row.exit.map(|code| code.to_string())),
@@ -97,7 +97,8 @@ fn summary(report: &Report) -> Vec<String> {
     )];
     for row in &report.rows {
         if let Some(fault) = &row.fault {
-            lines.push(format!("{:>10} {} on {}: {fault}", "wrong", row.workload, row.handler));
+            let on = row.handler.as_ref().map_or_else(String::new, |handler| format!(" on {handler}"));
+            lines.push(format!("{:>10} {}{on}: {fault}", "wrong", row.workload));
         }
     }
     if let Some(logs) = &report.logs {
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn a_report_reads_like_a_table() {
         let row = |workload: &str, exit, first: Option<u64>, fault: Option<&str>| Row {
-            handler: "crun-wasmtime".into(),
+            handler: Some("crun-wasmtime".into()),
             workload: workload.into(),
             image: "image:1".into(),
             exit,

@@ -123,14 +123,13 @@ fn examine(cluster: &kind::Cluster<'_>, trial: &Trial<'_>, context: &Context<'_>
         cluster.apply(classes, cancel)?;
     }
     cluster.wait_for_accounts(cancel)?;
-    for runtime in trial.node.runtimes.iter().filter(|runtime| !runtime.example.is_empty()) {
-        let job = node::example_name(runtime);
-        step(events, job.clone(), || {
-            cluster.apply(&manifests[&node::example_file(runtime)], cancel)?;
-            let pods = cluster.wait_for_job(&job, EXAMPLES, cancel)?;
-            let rows = pods::rows(runtime, &pods, cluster, cancel)?;
+    for job in node::jobs(trial.node) {
+        step(events, job.name.clone(), || {
+            cluster.apply(&job.manifest, cancel)?;
+            let pods = cluster.wait_for_job(&job.name, EXAMPLES, cancel)?;
+            let rows = pods::rows(&job, &pods, cluster, cancel)?;
             if rows.iter().any(|row| row.fault.is_some()) {
-                cluster.keep_text(trial.logs, &format!("{job}.json"), &format!("{pods:#}"));
+                cluster.keep_text(trial.logs, &format!("{}.json", job.name), &format!("{pods:#}"));
             }
             report.rows.extend(rows);
             Ok(())

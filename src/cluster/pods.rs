@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::kind::Cluster;
 use super::{Error, Row};
 use crate::base::Cancel;
-use crate::node::{ExampleContainer, Runtime};
+use crate::node::{ExampleContainer, Job};
 
 /// What a container waits for in vain: nothing but a new pod mends it.
 const STUCK: [&str; 5] = [
@@ -34,9 +34,9 @@ pub(super) fn are_settled(pods: &Value) -> bool {
     pods["items"].as_array().is_some_and(|items| !items.is_empty() && items.iter().all(is_settled))
 }
 
-/// Says what became of each container of a runtime's example.
+/// Says what became of each container of a job.
 pub(super) fn rows(
-    runtime: &Runtime,
+    job: &Job<'_>,
     pods: &Value,
     cluster: &Cluster<'_>,
     cancel: &Cancel,
@@ -45,10 +45,10 @@ pub(super) fn rows(
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let statuses = pod["status"]["containerStatuses"].as_array().map_or(&[][..], Vec::as_slice);
     let mut rows = Vec::new();
-    for container in &runtime.example {
+    for container in job.containers {
         let status = statuses.iter().find(|status| status["name"] == container.name.as_str());
         let ended = status.map(|status| &status["state"]["terminated"]).filter(|ended| ended.is_object());
-        let mut row = Row::new(&runtime.handler, container);
+        let mut row = Row::new(job.handler, container);
         match ended {
             Some(ended) => {
                 row.exit = ended["exitCode"].as_i64();
@@ -147,10 +147,13 @@ mod tests {
         let mut container = ExampleContainer {
             name: "wasm".into(),
             image: "wasm-hello:1".into(),
+            args: Vec::new(),
+            env: Default::default(),
+            memory: None,
             prints: Some("hello".into()),
             exit: 0,
         };
-        let mut row = Row::new("crun-wasmtime", &container);
+        let mut row = Row::new(Some("crun-wasmtime"), &container);
         let ended = json!({ "exitCode": 137, "message": "out of memory\n" });
         row.exit = Some(137);
         assert_eq!(fault(&container, &row, &ended).unwrap(), "exit code is 137, should be 0: out of memory");

@@ -44,8 +44,8 @@ pub struct Kept {
 /// What became of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// containerd's handler.
-    pub handler: String,
+    /// containerd's handler; none is the node's default.
+    pub handler: Option<String>,
     /// The container's name in the example.
     pub workload: String,
     /// Its image.
@@ -61,9 +61,9 @@ pub struct Row {
 }
 
 impl Row {
-    pub(super) fn new(handler: &str, container: &ExampleContainer) -> Self {
+    pub(super) fn new(handler: Option<&str>, container: &ExampleContainer) -> Self {
         Self {
-            handler: handler.to_owned(),
+            handler: handler.map(str::to_owned),
             workload: container.name.clone(),
             image: container.image.clone(),
             exit: None,
@@ -133,7 +133,7 @@ impl Report {
             self.ready.as_secs_f64(),
         );
         for row in &self.rows {
-            let (class, name) = (escape(&row.handler), escape(&row.workload));
+            let (class, name) = (escape(row.handler.as_deref().unwrap_or("default")), escape(&row.workload));
             let time = row.first_output.unwrap_or_default().as_secs_f64();
             let _ = write!(xml, "  <testcase classname=\"{class}\" name=\"{name}\" time=\"{time:.3}\">");
             if let Some(fault) = &row.fault {
@@ -177,6 +177,9 @@ mod tests {
         let container = |name: &str| ExampleContainer {
             name: name.into(),
             image: format!("{name}:1"),
+            args: Vec::new(),
+            env: Default::default(),
+            memory: None,
             prints: None,
             exit: 0,
         };
@@ -186,7 +189,7 @@ mod tests {
             kubernetes: "1.20.2".into(),
             ready: Duration::from_millis(24_500),
             memory: Some("512MiB".into()),
-            rows: vec![Row::new("crun", &container("wasm")), Row::new("crun", &container("oci"))],
+            rows: vec![Row::new(Some("crun"), &container("wasm")), Row::new(Some("crun"), &container("oci"))],
             logs: None,
             kept: None,
         };

@@ -1,8 +1,10 @@
 //! Kubernetes' and kind's side of a node: manifests that agree with containerd's handlers.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::{Node, Runtime, yaml};
+use super::{ExampleContainer, Node, Runtime, TrialClass, TrialPod, yaml};
 
 /// RuntimeClasses (API `node.k8s.io/v1`, there from Kubernetes 1.20 on), one document a runtime.
 pub(super) fn runtime_classes(node: &Node) -> String {
@@ -44,22 +46,51 @@ pub(super) fn cluster(node: &Node) -> String {
 
 /// An example: one Job whose pod has the runtime's example containers side by side.
 pub(super) fn example(runtime: &Runtime) -> String {
-    let containers: Vec<Value> = runtime
-        .example
-        .iter()
-        .map(|c| json!({ "name": c.name, "image": c.image, "imagePullPolicy": "Never" }))
-        .collect();
+    job(&super::example_name(runtime), Some(&runtime.runtime_class), &BTreeMap::new(), &runtime.example)
+}
+
+/// A pod of a trial, as a Job.
+pub(super) fn trial(name: &str, runtime: &Runtime, pod: &TrialPod) -> String {
+    let class = (pod.class == TrialClass::Own).then_some(runtime.runtime_class.as_str());
+    job(name, class, &pod.annotations, &pod.containers)
+}
+
+fn job(
+    name: &str,
+    class: Option<&str>,
+    annotations: &BTreeMap<String, String>,
+    containers: &[ExampleContainer],
+) -> String {
+    let mut template = Map::new();
+    if !annotations.is_empty() {
+        template.insert("metadata".to_owned(), json!({ "annotations": annotations }));
+    }
+    let mut spec = Map::new();
+    if let Some(class) = class {
+        spec.insert("runtimeClassName".to_owned(), class.into());
+    }
+    spec.insert("restartPolicy".to_owned(), "Never".into());
+    spec.insert("containers".to_owned(), containers.iter().map(container).collect());
+    template.insert("spec".to_owned(), spec.into());
     yaml::document(&json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": { "name": super::example_name(runtime) },
-        "spec": {
-            "backoffLimit": 0,
-            "template": { "spec": {
-                "runtimeClassName": runtime.runtime_class,
-                "restartPolicy": "Never",
-                "containers": containers,
-            } },
-        },
+        "metadata": { "name": name },
+        "spec": { "backoffLimit": 0, "template": template },
     }))
+}
+
+fn container(container: &ExampleContainer) -> Value {
+    let mut value = json!({ "name": container.name, "image": container.image, "imagePullPolicy": "Never" });
+    if !container.args.is_empty() {
+        value["args"] = json!(container.args);
+    }
+    if !container.env.is_empty() {
+        let variable = |(name, text): (&String, &String)| json!({ "name": name, "value": text });
+        value["env"] = container.env.iter().map(variable).collect();
+    }
+    if let Some(memory) = container.memory {
+        value["resources"] = json!({ "limits": { "memory": memory.to_string() } });
+    }
+    value
 }

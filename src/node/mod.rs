@@ -59,6 +59,35 @@ pub struct Runtime {
     pub node_labels: BTreeMap<String, String>,
     /// Image references of the example workload's containers, in order.
     pub example: Vec<ExampleContainer>,
+    /// Pods that run beside the example when the image is tried.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trial: Vec<TrialPod>,
+}
+
+/// A pod of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct TrialPod {
+    /// Its name among those of the runtime.
+    pub name: String,
+    /// Which runtime it asks for.
+    pub class: TrialClass,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its containers.
+    pub containers: Vec<ExampleContainer>,
+}
+
+/// Which runtime a pod asks for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialClass {
+    /// The one that is tried.
+    #[default]
+    Own,
+    /// None: it gets the node's default.
+    None,
 }
 
 /// A value of containerd's runtime `options`.
@@ -80,6 +109,12 @@ pub struct ExampleContainer {
     pub name: String,
     /// The image's reference.
     pub image: String,
+    /// Its arguments, in place of the image's.
+    pub args: Vec<String>,
+    /// Environment variables beside the image's.
+    pub env: BTreeMap<String, String>,
+    /// How many bytes of memory it may use.
+    pub memory: Option<u64>,
     /// A line that it must print.
     pub prints: Option<String>,
     /// The exit code that it must end with.
@@ -93,6 +128,7 @@ impl Node {
             runtime_class: String::new(),
             node_labels: BTreeMap::new(),
             example: Vec::new(),
+            trial: Vec::new(),
             ..runtime.clone()
         };
         Node { reference: String::new(), runtimes: self.runtimes.iter().map(bare).collect(), ..self.clone() }
@@ -239,12 +275,50 @@ pub fn manifests(node: &Node) -> BTreeMap<String, String> {
 }
 
 /// Names the Job that a runtime's example is.
-pub fn example_name(runtime: &Runtime) -> String {
+fn example_name(runtime: &Runtime) -> String {
     format!("example-{}", runtime.handler)
 }
 
+/// One Job of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job<'a> {
+    /// Its name.
+    pub name: String,
+    /// The handler that its pod runs on; none is the node's default.
+    pub handler: Option<&'a str>,
+    /// Its containers.
+    pub containers: &'a [ExampleContainer],
+    /// Its manifest.
+    pub manifest: String,
+}
+
+/// Lists what is run to try a node: each runtime's example, then the other pods of its trial.
+pub fn jobs(node: &Node) -> Vec<Job<'_>> {
+    let mut jobs = Vec::new();
+    for runtime in &node.runtimes {
+        if !runtime.example.is_empty() {
+            jobs.push(Job {
+                name: example_name(runtime),
+                handler: Some(&runtime.handler),
+                containers: &runtime.example,
+                manifest: kubernetes::example(runtime),
+            });
+        }
+        for pod in &runtime.trial {
+            let name = format!("trial-{}-{}", runtime.handler, pod.name);
+            jobs.push(Job {
+                handler: (pod.class == TrialClass::Own).then_some(runtime.handler.as_str()),
+                containers: &pod.containers,
+                manifest: kubernetes::trial(&name, runtime, pod),
+                name,
+            });
+        }
+    }
+    jobs
+}
+
 /// Names the file with a runtime's example, of what lies beside the image.
-pub fn example_file(runtime: &Runtime) -> String {
+fn example_file(runtime: &Runtime) -> String {
     format!("{}.yaml", example_name(runtime))
 }
 

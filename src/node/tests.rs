@@ -26,6 +26,18 @@ fn path(text: &str) -> GuestPath {
     GuestPath::new(text).unwrap()
 }
 
+fn container(name: &str, image: &str) -> ExampleContainer {
+    ExampleContainer {
+        name: name.into(),
+        image: image.into(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        memory: None,
+        prints: None,
+        exit: 0,
+    }
+}
+
 fn crun() -> Runtime {
     Runtime {
         handler: "crun-wasmtime".into(),
@@ -36,10 +48,8 @@ fn crun() -> Runtime {
         annotations: map(&[("module.wasm.image/variant", "compat-smart")]),
         pod_annotations: vec!["module.wasm.image/*".into()],
         node_labels: map(&[("runtime/wasmtime", "true")]),
-        example: vec![
-            ExampleContainer { name: "wasm".into(), image: "wasm-hello:1".into(), prints: None, exit: 0 },
-            ExampleContainer { name: "oci".into(), image: "busybox:1".into(), prints: None, exit: 0 },
-        ],
+        example: vec![container("wasm", "wasm-hello:1"), container("oci", "busybox:1")],
+        trial: Vec::new(),
     }
 }
 
@@ -174,4 +184,50 @@ fn manifests_agree_with_the_handlers() {
          - name: wasm\n          image: \"wasm-hello:1\"\n          imagePullPolicy: Never\n        - name: oci\n          \
          image: \"busybox:1\"\n          imagePullPolicy: Never\n"
     );
+}
+
+#[test]
+fn a_trial_runs_the_example_and_every_other_pod() {
+    let mut runtime = crun();
+    let mut guest = container("guest", "checks:1");
+    guest.args = vec!["exit".into(), "on".into()];
+    guest.env = map(&[("GREETING", "hi")]);
+    guest.memory = Some(64 << 20);
+    runtime.trial = vec![
+        TrialPod {
+            name: "guests".into(),
+            class: TrialClass::Own,
+            annotations: map(&[("module.wasm.image/variant", "compat")]),
+            containers: vec![guest],
+        },
+        TrialPod {
+            name: "plain".into(),
+            class: TrialClass::None,
+            annotations: BTreeMap::new(),
+            containers: vec![container("oci", "busybox:1")],
+        },
+    ];
+    let node = node(vec![runtime]);
+    let jobs = jobs(&node);
+    let told: Vec<_> = jobs.iter().map(|job| (job.name.as_str(), job.handler)).collect();
+    let own = Some("crun-wasmtime");
+    assert_eq!(
+        told,
+        [
+            ("example-crun-wasmtime", own),
+            ("trial-crun-wasmtime-guests", own),
+            ("trial-crun-wasmtime-plain", None)
+        ]
+    );
+    assert_eq!(jobs[0].manifest, manifests(&node)["example-crun-wasmtime.yaml"]);
+    assert_eq!(
+        jobs[1].manifest,
+        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: trial-crun-wasmtime-guests\nspec:\n  backoffLimit: 0\n  \
+         template:\n    metadata:\n      annotations:\n        module.wasm.image/variant: compat\n    spec:\n      \
+         runtimeClassName: crun-wasmtime\n      restartPolicy: Never\n      containers:\n        - name: guest\n          \
+         image: \"checks:1\"\n          imagePullPolicy: Never\n          args:\n            - exit\n            - \"on\"\n          \
+         env:\n            - name: GREETING\n              value: hi\n          resources:\n            limits:\n              \
+         memory: \"67108864\"\n"
+    );
+    assert!(!jobs[2].manifest.contains("runtimeClassName"), "{}", jobs[2].manifest);
 }

@@ -68,7 +68,7 @@ impl Builder<'_> {
         if let Some(node) = &recipe.node {
             beside = node::manifests(described.insert(self.node(&recipe, node)));
             for runtime in &node.runtimes {
-                for container in &self.locked.runtimes[runtime].example {
+                for container in self.locked.runtimes[runtime].containers() {
                     let step = self.image(&container.image);
                     workloads.insert(container.image.clone(), step);
                 }
@@ -124,8 +124,17 @@ impl Builder<'_> {
             let example = |container: &recipe::ExampleContainer| node::ExampleContainer {
                 name: container.name.to_string(),
                 image: reference(&self.expanded(&container.image)),
+                args: container.args.clone(),
+                env: container.env.clone(),
+                memory: container.memory.map(|size| size.0),
                 prints: container.prints.clone(),
                 exit: container.exit,
+            };
+            let pod = |pod: &recipe::TrialPod| node::TrialPod {
+                name: pod.name.to_string(),
+                class: pod.class,
+                annotations: pod.annotations.clone(),
+                containers: pod.containers.iter().map(example).collect(),
             };
             node::Runtime {
                 handler: runtime.handler().to_string(),
@@ -137,6 +146,7 @@ impl Builder<'_> {
                 pod_annotations: runtime.pod_annotations.clone(),
                 node_labels: runtime.node_labels.clone(),
                 example: runtime.example.iter().map(example).collect(),
+                trial: runtime.trial.iter().map(pod).collect(),
             }
         };
         node::Node {

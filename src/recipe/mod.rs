@@ -39,7 +39,7 @@ pub(crate) use error::near;
 pub use error::{Error, Fault, Problem};
 pub use image::{Config, Image, Layer, Node, Platform, System};
 pub use package::{Build, Limits, Package, PackageSource, Source, Sources, Test};
-pub use runtime::{ExampleContainer, OptionValue, Runtime};
+pub use runtime::{ExampleContainer, OptionValue, Runtime, TrialPod};
 pub use schema::{schema, schemas};
 pub use substitute::substitute;
 pub use suite::{Pocket, Snapshot, Suite};

@@ -40,8 +40,7 @@ pub(super) fn needs(project: &Project, id: &Id) -> Vec<Id> {
         Role::Runtime => {
             if let Some(runtime) = project.runtimes.get(&id.name) {
                 add(Role::Package, &runtime.packages);
-                let images: Vec<_> =
-                    runtime.example.iter().map(|container| container.image.clone()).collect();
+                let images: Vec<_> = runtime.containers().map(|container| container.image.clone()).collect();
                 add(Role::Image, &images);
             }
         }
@@ -220,6 +219,16 @@ impl Checks<'_> {
         }
         let names: Vec<_> = runtime.example.iter().map(|container| &container.name).collect();
         self.once(&names, &["example".into()]);
+        for (at, pod) in runtime.trial.iter().enumerate() {
+            let path = [Step::from("trial"), at.into(), "containers".into()];
+            for (index, container) in pod.containers.iter().enumerate() {
+                let image = [path.as_slice(), &[index.into(), "image".into()]].concat();
+                self.reference(Role::Image, &container.image, &image);
+            }
+            let names: Vec<_> = pod.containers.iter().map(|container| &container.name).collect();
+            self.once(&names, &path);
+        }
+        self.once(&runtime.trial.iter().map(|pod| &pod.name).collect::<Vec<_>>(), &["trial".into()]);
         let before = self.project.runtimes.range::<Name, _>(..&self.id.name);
         let same = |what: fn(&Runtime) -> &Name| {
             before.clone().find(|(_, other)| what(other) == what(runtime)).map(|(name, _)| name.clone())

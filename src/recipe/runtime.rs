@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::value::Size;
 use crate::base::{GuestPath, Name};
-pub use crate::node::OptionValue;
+pub use crate::node::{OptionValue, TrialClass};
 
 /// A containerd runtime: its handler, its RuntimeClass, what it runs and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -47,6 +48,9 @@ pub struct Runtime {
     /// Containers of the example workload, in one pod.
     #[serde(default)]
     pub example: Vec<ExampleContainer>,
+    /// Pods that run beside the example when an image is tried.
+    #[serde(default)]
+    pub trial: Vec<TrialPod>,
 }
 
 impl Runtime {
@@ -55,10 +59,31 @@ impl Runtime {
         self.handler.as_ref().unwrap_or(&self.name)
     }
 
+    /// Goes through every container that an image with this runtime can be tried with.
+    pub fn containers(&self) -> impl Iterator<Item = &ExampleContainer> {
+        self.example.iter().chain(self.trial.iter().flat_map(|pod| &pod.containers))
+    }
+
     /// Gives the RuntimeClass's name.
     pub fn runtime_class(&self) -> &Name {
         self.runtime_class.as_ref().unwrap_or(self.handler())
     }
+}
+
+/// A pod that shows, when an image is tried, that a runtime does what it should.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TrialPod {
+    /// The pod's name among those of the runtime.
+    pub name: Name,
+    /// Which runtime it asks for.
+    #[serde(default)]
+    pub class: TrialClass,
+    /// Annotations of the pod.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Its containers.
+    pub containers: Vec<ExampleContainer>,
 }
 
 /// One container of an example workload.
@@ -69,6 +94,14 @@ pub struct ExampleContainer {
     pub name: Name,
     /// The image of this project that it runs.
     pub image: Name,
+    /// Its arguments, in place of the image's.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment variables beside the image's.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How much memory it may use.
+    pub memory: Option<Size>,
     /// A line that it must print when the image is tried.
     pub prints: Option<String>,
     /// The exit code that it must end with when the image is tried; 0 by default.
