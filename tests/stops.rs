@@ -61,7 +61,9 @@ fn end_amidst(seconds: &str, end: Signal) -> Told {
     assert_eq!((verified.code, verified.stderr.as_str()), (0, ""));
     assert!(verified.stdout.starts_with("  verified "), "{}", verified.stdout);
     world.edit(HELLO, &format!("sleep {seconds}; "), "");
-    assert_eq!(world.made(&[]), REST);
+    // The other root was made beside `hello`, or was not yet when the build ended.
+    let made: Vec<String> = world.made(&[]).into_iter().filter(|step| step != "greeting:root").collect();
+    assert_eq!(made, REST);
     assert_eq!(fs_err::read_dir(world.path("store/tmp")).unwrap().count(), 0);
     told
 }
