@@ -32,8 +32,8 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export` and `cluster`;
-//! siblings don't know each other) ▷ ground (`store`, `base`). `tests/structure.rs` holds `use crate::…` to it.
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export` and
+//! `cluster`; siblings don't know each other) ▷ ground (`store`, `base`). `tests/structure.rs` holds `use crate::…` to it.
 //!
 //! # Files that are read and written
 //!
