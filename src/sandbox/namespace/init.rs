@@ -65,10 +65,11 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
     Ok(())
 }
 
-/// How many processes the kernel lets a job have: more than the watch allows, which says why a step ended, but few
-/// enough that a fork bomb takes neither processor nor process numbers from everybody.
+/// How many processes the kernel lets a job have: few enough that a fork bomb does not take the process numbers from
+/// everybody, but many more than the watch allows, which says why a step ended: a bomb whose forks fail too soon dies
+/// out before the watch looks.
 fn most_processes(job: &Job) -> u64 {
-    u64::from(job.limits.processes) * 2 + 256
+    u64::from(job.limits.processes) + 4096
 }
 
 /// Bounds the process numbers of this namespace: the host's root is not held to `RLIMIT_NPROC` (kernel/fork.c). Each
