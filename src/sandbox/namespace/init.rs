@@ -255,6 +255,9 @@ fn attend(job: &Job, main: Pid, listener: Option<OwnedFd>, parent: &UnixStream) 
             return Report::Setup { what: "watch owners".to_owned(), errno };
         }
     }
+    // The scheduler shares processors between sessions first (sched(7), autogroups): in one of its own this process is
+    // not crowded out by what it watches. Where it leads a session already, that is as good.
+    let _ = rustix::process::setsid();
     let mut watch = Watch::new(job);
     let mut look_at = std::time::Instant::now();
     loop {

@@ -36,7 +36,7 @@ impl Watch {
         if self.since.elapsed() > self.limits.time {
             return over(Limit::Time, format!("{} s", self.limits.time.as_secs()));
         }
-        let (processes, memory) = usage();
+        let (processes, memory) = usage(self.limits.processes);
         self.peak_memory = self.peak_memory.max(memory);
         if processes > u64::from(self.limits.processes) {
             return over(Limit::Processes, format!("{processes} of {}", self.limits.processes));
@@ -67,12 +67,16 @@ impl Watch {
     }
 }
 
-/// Counts threads and resident bytes of every process here but this one (proc(5), `/proc/pid/stat`).
-fn usage() -> (u64, u64) {
+/// Counts threads and resident bytes of every process here but this one (proc(5), `/proc/pid/stat`). Stops counting when
+/// there are more threads than `most`: of a fork bomb no more is to be known.
+fn usage(most: u32) -> (u64, u64) {
     let page = rustix::param::page_size() as u64;
     let Ok(folder) = fs_err::read_dir("/proc") else { return (0, 0) };
     let mut sum = (0, 0);
     for entry in folder.flatten() {
+        if sum.0 > u64::from(most) {
+            break;
+        }
         let name = entry.file_name();
         if name == "1" || !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
             continue;
