@@ -46,7 +46,7 @@ pub fn relock(
     update: &Update,
     context: &fetch::Context<'_>,
 ) -> Result<Resolution, Error> {
-    registry::find_pypi(registry::is_asked(project, targets), context)?;
+    registry::find_pypi(|| Ok(registry::is_asked(project, targets)), context)?;
     let resolver = resolve::Asking::new(context);
     Ok(lock::resolve(project, targets, all, update, &resolver, context.cancel)?)
 }
@@ -68,7 +68,7 @@ pub fn fetch(plan: &Plan, context: &Context<'_>) -> Result<Outcome, Error> {
     use crate::plan::Work;
     let is_file = |&step: &usize| matches!(plan.steps[step].work, Work::Fetch(_));
     let files: Vec<_> = (0..plan.steps.len()).filter(is_file).collect();
-    registry::find_pypi(registry::is_lacking(plan, &files, context.store)?, &context.fetch())?;
+    registry::find_pypi(|| registry::is_lacking(plan, &files, context.store), &context.fetch())?;
     Ok(realise::realise(plan, &files, Care::Quick, context)?)
 }
 
@@ -79,7 +79,7 @@ pub fn build(
     out: &Path,
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
-    registry::find_pypi(registry::is_lacking(plan, &plan.wanted(), context.store)?, &context.fetch())?;
+    registry::find_pypi(|| registry::is_lacking(plan, &plan.wanted(), context.store), &context.fetch())?;
     match attempt(plan, project, out, Care::Quick, context) {
         Err(error) if error.is_lost() => {}
         result => return result,

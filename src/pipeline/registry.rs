@@ -37,9 +37,12 @@ pub(super) fn is_lacking(plan: &Plan, wanted: &[StepId], store: &Store) -> Resul
     Ok(absent.into_iter().any(|(step, _)| is_pypi(&step.work)))
 }
 
-/// Finds Python's index if it is needed and the host does not say where it is.
-pub(super) fn find_pypi(is_needed: bool, context: &Context<'_>) -> Result<(), Error> {
-    if !is_needed || !context.network.lacks_pypi() {
+/// Finds Python's index if the host does not say where it is and it is needed, which is asked only then.
+pub(super) fn find_pypi(
+    is_needed: impl FnOnce() -> Result<bool, Error>,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    if !context.network.lacks_pypi() || !is_needed()? {
         return Ok(());
     }
     let pin: PackagePin = PIP.parse().expect("a constant pin");

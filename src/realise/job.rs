@@ -22,6 +22,11 @@ const LINE: usize = 400;
 /// An input of a run: where, how, and which.
 pub(super) type Input<'a> = (&'a GuestPath, Mounted, Digest);
 
+/// Gives a run's inputs but the root their places.
+pub(super) fn place<'a>(run: &'a Run, inputs: &[Digest]) -> Vec<Input<'a>> {
+    run.placed.iter().zip(inputs).map(|(place, &digest)| (&place.path, place.how, digest)).collect()
+}
+
 /// What a script prints: kept as a blob, told line by line, its end remembered.
 pub(super) struct Printed<'a> {
     context: &'a Context<'a>,
@@ -137,8 +142,7 @@ fn stopped(step: &str, source: sandbox::Error, printed: &mut Printed<'_>) -> Err
 pub fn shell(plan: &Plan, step: StepId, inputs: &[Digest], context: &Context<'_>) -> Result<Finished, Error> {
     let Work::Run(run) = &plan.steps[step].work else { unreachable!("only runs have a shell") };
     let (base, placed) = inputs.split_first().expect("a run has a root");
-    let placed: Vec<_> =
-        run.placed.iter().zip(placed).map(|(place, &digest)| (&place.path, place.how, digest)).collect();
+    let placed = place(run, placed);
     let mut laid = lay(context, run, base, &placed)?;
     let script = laid.scratch.path().join("step.sh");
     let text = run.argv.last().map_or("", String::as_str);

@@ -137,8 +137,7 @@ impl<'a> Worker<'a> {
     /// Runs a script, or recalls what the same action gave.
     fn run(&self, step: StepId, run: &Run, inputs: &[Digest]) -> Result<Digest, Error> {
         let (root, placed) = inputs.split_first().expect("a run has a root");
-        let placed: Vec<_> =
-            run.placed.iter().zip(placed).map(|(place, &digest)| (&place.path, place.how, digest)).collect();
+        let placed = job::place(run, placed);
         let action = action::digest(run, root, &placed);
         let store = self.store();
         let key = self.plan.steps[step].key;
