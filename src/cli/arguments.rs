@@ -105,6 +105,9 @@ pub(super) struct Try {
     /// Write the result as JUnit XML too
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
+    /// Write the result as an in-toto statement about the image's digest too
+    #[arg(long, value_name = "FILE")]
+    pub(super) attest: Option<PathBuf>,
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,

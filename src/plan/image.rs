@@ -124,7 +124,9 @@ impl Builder<'_> {
             let example = |container: &recipe::ExampleContainer| node::ExampleContainer {
                 name: container.name.to_string(),
                 image: reference(&self.expanded(&container.image)),
+                command: container.command.clone(),
                 args: container.args.clone(),
+                stdin: container.stdin.clone(),
                 env: container.env.clone(),
                 memory: container.memory.map(|size| size.0),
                 prints: container.prints.clone(),
