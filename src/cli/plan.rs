@@ -28,6 +28,8 @@ fn verb(work: &Work) -> &'static str {
         Work::Folder { .. } => "read",
         Work::Unpack { .. } | Work::Root { .. } => "unpack",
         Work::Patch { .. } => "patch",
+        Work::Crates { .. } => "lay out",
+        Work::Text { .. } => "write",
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
         Work::Image(_) => "assemble",

@@ -17,6 +17,10 @@ pub enum Error {
     ))]
     Hash { url: String, expected: Sha256, received: Sha256 },
 
+    #[error("content of `{url}` does not match its checksum\n  expected: {expected}\n  received: {received}")]
+    #[diagnostic(help("a crate never changes once it is published: do not trust this download"))]
+    Crate { url: String, expected: Sha256, received: Sha256 },
+
     #[error("`{url}` has another size than its pin\n  expected: {expected} bytes\n  received: {received}")]
     #[diagnostic(help(
         "if upstream really changed, run `nodeimg lock`; otherwise do not trust this download"

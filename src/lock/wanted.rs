@@ -54,8 +54,9 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
         }
         Role::Package => {
             let package = &project.packages[&id.name];
-            // The project's own files are what they are.
-            for (name, source) in package.sources().filter(|(_, source)| source.fetch.local().is_none()) {
+            // The project's own files are what they are, and a `Cargo.lock` is a lock already.
+            let own = |source: &Source| source.local().is_some() || source.cargo_lock().is_some();
+            for (name, source) in package.sources().filter(|(_, source)| !own(&source.fetch)) {
                 let requests = requests(package, name, &source.fetch, &package.version)?;
                 wanted.sources.insert(name.clone(), requests);
             }

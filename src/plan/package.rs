@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::step::{Fetch, Label, Mounted, Placed, Run, RunKind, Work};
 use super::{Builder, RULES, StepId};
 use crate::base::{GuestPath, Name};
+use crate::fetch::cargo;
 use crate::lock::{LockedPackage, LockedRoot};
 use crate::recipe::{self, Id, Role};
 use crate::{root, sandbox, unpack};
@@ -29,6 +30,11 @@ impl Builder<'_> {
             let (step, how) = self.source(&id, package, source, patches);
             inputs.push(step);
             placed.push(Placed { path: guest(&format!("/build/{source}")), how });
+        }
+        let crates = recipe.sources().find(|(_, source)| source.fetch.cargo_lock().is_some());
+        if let Some((source, _)) = crates {
+            inputs.push(self.cargo_config(&id, source));
+            placed.push(Placed { path: guest("/build/.cargo"), how: Mounted::Copy });
         }
         let cwd = match placed.first() {
             Some(Placed { path, how: Mounted::Copy }) => path.clone(),
@@ -134,6 +140,9 @@ impl Builder<'_> {
         let label = |part: &str| Label::new(id, format!("{part}:{name}"));
         let (_, source) =
             package.recipe.sources().find(|(other, _)| *other == name).expect("it is one of the recipe's");
+        if let (Some(lock), Some(_)) = (&package.crates, source.fetch.cargo_lock()) {
+            return (self.crates(id, name, lock), Mounted::ReadOnly);
+        }
         let mut step = match package.sources.get(name) {
             None => {
                 let tree = self.files.folders[&(id.name.clone(), name.clone())];
@@ -156,6 +165,29 @@ impl Builder<'_> {
             step = self.add(label("patched"), work, vec![step]);
         }
         (step, Mounted::Copy)
+    }
+
+    /// Plans the crates that a `Cargo.lock` lists: each fetched and unpacked by itself, so that a new list brings only
+    /// what is new in it.
+    fn crates(&mut self, id: &Id, source: &Name, lock: &cargo::Lock) -> StepId {
+        let mut inputs = Vec::with_capacity(lock.crates.len());
+        for one in &lock.crates {
+            let label = |part: &str| Label::new(id, format!("{part}:{source}:{}-{}", one.name, one.version));
+            let (request, pin) = one.fetched();
+            let file = self.add(label("fetch"), Work::Fetch(Fetch::Source { request, pin }), Vec::new());
+            let unpack = Work::Unpack { rules: unpack::RULES, strip: Some(1) };
+            inputs.push(self.add(label("source"), unpack, vec![file]));
+        }
+        let crates = lock.crates.iter().map(cargo::Crate::vendored).collect();
+        let work = Work::Crates { rules: cargo::RULES, crates };
+        self.add(Label::new(id, format!("source:{source}")), work, inputs)
+    }
+
+    /// Plans cargo's configuration, which cargo finds in every folder below `/build`.
+    fn cargo_config(&mut self, id: &Id, source: &Name) -> StepId {
+        let text = cargo::Lock::config(&format!("/build/{source}"));
+        let work = Work::Text { path: guest("/config.toml"), text };
+        self.add(Label::new(id, "cargo-config"), work, Vec::new())
     }
 
     /// The environment of every builder's script. `HOME` and the locale are the same everywhere;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
 use crate::base::{Blame, Name};
+use crate::fetch::cargo;
 
 /// Says why a project can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -232,6 +233,12 @@ pub enum Fault {
     /// Patches are given, but there is no source to apply them to.
     #[error("there is no source to patch")]
     NothingToPatch,
+    /// A package has two sources that are lists of crates.
+    #[error("there is another `cargo` source already")]
+    CratesTwice,
+    /// A `Cargo.lock` can't be used.
+    #[error(transparent)]
+    CargoLock(cargo::Fault),
 }
 
 impl Fault {
@@ -267,7 +274,11 @@ impl Fault {
             Fault::TwoDefaults(_) => Some("leave `default = true` in one image only".to_owned()),
             Fault::Taken { .. } => Some("give one of the two another name".to_owned()),
             Fault::SourceTwice => Some("move `[source]` to `[sources.NAME]`".to_owned()),
-            Fault::NothingToPatch => Some("add `[source]`, or take `patches` out".to_owned()),
+            Fault::NothingToPatch => {
+                Some("put the source that they are for first, or take `patches` out".to_owned())
+            }
+            Fault::CratesTwice => Some("list the crates of both in one workspace's `Cargo.lock`".to_owned()),
+            Fault::CargoLock(fault) => fault.hint(),
             _ => None,
         }
     }
@@ -291,6 +302,8 @@ impl Fault {
             Fault::Taken { .. } => "taken".to_owned(),
             Fault::SourceTwice => "the second form".to_owned(),
             Fault::NothingToPatch => "for no source".to_owned(),
+            Fault::CratesTwice => "the second one".to_owned(),
+            Fault::CargoLock(fault) => fault.label().to_owned(),
         }
     }
 }

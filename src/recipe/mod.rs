@@ -9,6 +9,7 @@
 //! recipes/packages/NAME.toml    something fetched, built and tested     Package
 //! recipes/runtimes/NAME.toml    a containerd runtime                    Runtime
 //! recipes/images/NAME.toml      what is put into an image               Image
+//! recipes/packages/…             files and folders beside recipes, named by them
 //! patches/PACKAGE/…             patches, named by `build.patches`
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! the types carry no spans.
 
 mod check;
+mod crates;
 mod document;
 mod error;
 mod expand;
@@ -46,6 +48,7 @@ pub use suite::{Pocket, Snapshot, Suite};
 pub use value::{NotAValue, Size, Time};
 
 use crate::base::Name;
+use crate::fetch::cargo;
 use document::Document;
 
 /// What a recipe is for; decides its folder.
@@ -115,6 +118,8 @@ pub struct Project {
     pub runtimes: BTreeMap<Name, Runtime>,
     /// The images.
     pub images: BTreeMap<Name, Image>,
+    /// What the `Cargo.lock`s of packages list, by package.
+    pub crates: BTreeMap<Name, cargo::Lock>,
     documents: BTreeMap<Id, Document>,
 }
 
@@ -129,7 +134,8 @@ pub fn load(path: &Path) -> Result<Project, Error> {
     let packages = read_role(path, Role::Package, &mut documents, &mut problems)?;
     let runtimes = read_role(path, Role::Runtime, &mut documents, &mut problems)?;
     let images = read_role(path, Role::Image, &mut documents, &mut problems)?;
-    let project = Project { path: path.to_owned(), suites, packages, runtimes, images, documents };
+    let crates = crates::read(path, &packages, &mut problems)?;
+    let project = Project { path: path.to_owned(), suites, packages, runtimes, images, crates, documents };
     references::check(&project, &mut problems);
     if problems.is_empty() {
         return Ok(project);

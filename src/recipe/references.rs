@@ -151,7 +151,8 @@ impl Checks<'_> {
         for (index, patch) in build.patches.iter().enumerate() {
             self.beside(&folder, patch, &["build".into(), "patches".into(), index.into()]);
         }
-        if !build.patches.is_empty() && package.first_source().is_none() {
+        let first = package.sources().next();
+        if !build.patches.is_empty() && first.is_none_or(|(_, source)| source.fetch.cargo_lock().is_some()) {
             self.at(Fault::NothingToPatch, &["build".into(), "patches".into()]);
         }
         if let Some(test) = &package.test {
@@ -165,6 +166,10 @@ impl Checks<'_> {
             self.source(package, name, &["sources".into(), name.as_str().into()]);
         }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
+        let crates = package.sources().filter(|(_, source)| source.fetch.cargo_lock().is_some());
+        if let Some((name, _)) = crates.skip(1).next() {
+            self.at(Fault::CratesTwice, &["sources".into(), name.as_str().into()]);
+        }
         for (path, text) in package.clone().places() {
             self.variables(text, &known, &|name| package.variable(name, Arch::Amd64), &path);
         }
@@ -175,6 +180,9 @@ impl Checks<'_> {
         let Some((_, source)) = package.sources().find(|(other, _)| *other == name) else { return };
         if let Some(local) = source.fetch.local() {
             return self.beside("recipes/packages", local.path, &[path, &["path".into()]].concat());
+        }
+        if let Some(file) = source.fetch.cargo_lock() {
+            return self.beside("recipes/packages", file, &[path, &["cargo".into()]].concat());
         }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
         let value = |name: &str| package.variable(name, Arch::Amd64);

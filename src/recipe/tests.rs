@@ -579,3 +579,68 @@ proptest::proptest! {
         }
     }
 }
+
+const CARGO_LOCK: &str = "recipes/packages/wrapper/Cargo.lock";
+
+#[test]
+fn a_cargo_lock_is_read_with_its_package() {
+    let text = WASMTIME.replace("[build]", "[sources.crates]\ncargo = \"wrapper/Cargo.lock\"\n[build]");
+    let recipe = ("recipes/packages/wasmtime-c-api.toml", Some(text.as_str()));
+    let lock = format!(
+        "version = 4\n\n[[package]]\nname = \"serde\"\nversion = \"1.0.1\"\n\
+         source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{}\"\n",
+        "0f".repeat(32)
+    );
+    let (_folder, loaded) = project(&[recipe, (CARGO_LOCK, Some(&lock))]);
+    assert_eq!(loaded.unwrap().crates["wasmtime-c-api"].crates[0].name, "serde");
+
+    let broken = lock.replace("checksum", "# checksum");
+    assert_eq!(
+        problems(&[recipe, (CARGO_LOCK, Some(&broken))]),
+        [
+            "recipes/packages/wrapper/Cargo.lock:4:8: crate `serde 1.0.1` has no checksum [this crate] (remove its \
+          `[[package]]` and let cargo write it anew: `cargo fetch`)"
+        ]
+    );
+    assert_eq!(
+        problems(&[recipe, ("recipes/packages/wrapper/Cargo.toml", Some(""))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:9: no file `recipes/packages/wrapper/Cargo.lock` [no such file]"
+        ]
+    );
+    let out = text.replace("wrapper/", "../");
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&out))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:9: `../Cargo.lock` leads out of `recipes/packages` [leads out]"
+        ]
+    );
+    let other = text.replace("cargo =", "crago =");
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&other)), (CARGO_LOCK, Some(&lock))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:1: unknown key `crago` [not a key of this table] (did you mean \
+          `cargo`?)"
+        ]
+    );
+    let twice = text.replace("[build]", "[sources.more]\ncargo = \"wrapper/Cargo.lock\"\n[build]");
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&twice)), (CARGO_LOCK, Some(&lock))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:13:1: there is another `cargo` source already [the second one] \
+          (list the crates of both in one workspace's `Cargo.lock`)"
+        ]
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url = \"https://github.com/containers/crun/releases/download/{version}/crun-{version}.tar.gz\"",
+        "cargo = \"wasmtime-c-api.toml\"",
+        &[
+            "recipes/packages/crun.toml:10:11: there is no source to patch [for no source] (put the source that \
+             they are for first, or take `patches` out)",
+            "recipes/packages/wasmtime-c-api.toml:2:11: not a `Cargo.lock`: invalid type: string \"25.0.0\", expected \
+             i64 [here] (take cargo's own file as it is; `cargo generate-lockfile` writes one)",
+        ],
+    );
+}
