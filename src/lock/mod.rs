@@ -258,7 +258,7 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
                     (name, LockedSource(pins.collect()))
                 });
                 let (recipe, sources) = (project.packages[&id.name].clone(), sources.collect());
-                let crates = project.crates.get(&id.name).cloned();
+                let crates = project.crates(&recipe).cloned();
                 let package = build.map(|build| LockedPackage { recipe, sources, crates, build, test });
                 locked.packages.extend(package.map(|package| (id.name, package)));
             }

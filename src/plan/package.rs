@@ -40,7 +40,7 @@ impl Builder<'_> {
             Some(Placed { path, how: Mounted::Copy }) => path.clone(),
             _ => guest("/build"),
         };
-        self.needed(&recipe.build.inputs, &mut inputs, &mut placed);
+        self.needed(&recipe, &recipe.build.inputs, &mut inputs, &mut placed);
         let run = Run {
             rules: RULES,
             kind: RunKind::Build,
@@ -72,9 +72,8 @@ impl Builder<'_> {
         };
         let mut inputs = vec![root, result];
         let mut placed = vec![Placed { path: guest("/out"), how: Mounted::ReadOnly }];
-        let mut needed = recipe.build.inputs.clone();
-        needed.extend(test.inputs.iter().filter(|input| !recipe.build.inputs.contains(input)).cloned());
-        self.needed(&needed, &mut inputs, &mut placed);
+        let needed: Vec<_> = recipe.places_of_inputs().cloned().collect();
+        self.needed(&recipe, &needed, &mut inputs, &mut placed);
         let run = Run {
             rules: RULES,
             kind: RunKind::Test,
@@ -90,12 +89,29 @@ impl Builder<'_> {
         Some(step)
     }
 
-    /// Places packages at `/in/<name>`.
-    pub(super) fn needed(&mut self, names: &[Name], inputs: &mut Vec<StepId>, placed: &mut Vec<Placed>) {
-        for name in names {
-            inputs.push(self.package(name));
-            placed.push(Placed { path: guest(&format!("/in/{name}")), how: Mounted::ReadOnly });
+    /// Places a package's inputs.
+    fn needed(
+        &mut self,
+        recipe: &recipe::Package,
+        places: &[Name],
+        inputs: &mut Vec<StepId>,
+        placed: &mut Vec<Placed>,
+    ) {
+        for place in places {
+            self.place(recipe.input(place), place, inputs, placed);
         }
+    }
+
+    /// Places a package's result at `/in/<place>`.
+    pub(super) fn place(
+        &mut self,
+        package: &Name,
+        place: &Name,
+        inputs: &mut Vec<StepId>,
+        placed: &mut Vec<Placed>,
+    ) {
+        inputs.push(self.package(package));
+        placed.push(Placed { path: guest(&format!("/in/{place}")), how: Mounted::ReadOnly });
     }
 
     /// Plans a configured Debian root.

@@ -16,7 +16,7 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
 ) -> Result<BTreeMap<Name, Lock>, Error> {
     let mut locks = BTreeMap::new();
-    for (name, package) in packages {
+    for (name, package) in packages.iter().filter(|(_, package)| package.variant.is_none()) {
         let Some(path) = package.sources().find_map(|(_, source)| source.fetch.cargo_lock()) else {
             continue;
         };

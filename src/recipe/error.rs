@@ -233,6 +233,19 @@ pub enum Fault {
     /// Patches are given, but there is no source to apply them to.
     #[error("there is no source to patch")]
     NothingToPatch,
+    /// A variant is like another variant.
+    #[error("package `{0}` is itself like another one")]
+    LikeAVariant(Name),
+    /// A variant puts something in the place of an input that is none.
+    #[error("`{name}` is no input of `{of}`")]
+    NoInput {
+        /// The package that the variant is like.
+        of: Name,
+        /// What was taken for its input.
+        name: Name,
+        /// The input that looks most like it.
+        near: Option<String>,
+    },
     /// A package has two sources that are lists of crates.
     #[error("there is another `cargo` source already")]
     CratesTwice,
@@ -259,9 +272,10 @@ impl Fault {
             Fault::BadName(_) => Some(
                 "use lower-case letters, digits, `.`, `_` and `-`; start with a letter or digit".to_owned(),
             ),
-            Fault::UnknownReference { near: Some(near), .. } | Fault::NoFile { near: Some(near), .. } => {
-                Some(mean(near))
-            }
+            Fault::UnknownReference { near: Some(near), .. }
+            | Fault::NoFile { near: Some(near), .. }
+            | Fault::NoInput { near: Some(near), .. } => Some(mean(near)),
+            Fault::LikeAVariant(_) => Some("name the whole recipe that both are like".to_owned()),
             Fault::UnknownReference { kind, name, .. } => {
                 Some(format!("write `recipes/{kind}s/{name}.toml`"))
             }
@@ -302,6 +316,8 @@ impl Fault {
             Fault::Taken { .. } => "taken".to_owned(),
             Fault::SourceTwice => "the second form".to_owned(),
             Fault::NothingToPatch => "for no source".to_owned(),
+            Fault::LikeAVariant(_) => "no whole recipe".to_owned(),
+            Fault::NoInput { .. } => "no input".to_owned(),
             Fault::CratesTwice => "the second one".to_owned(),
             Fault::CargoLock(fault) => fault.label().to_owned(),
         }

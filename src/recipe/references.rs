@@ -33,8 +33,8 @@ pub(super) fn needs(project: &Project, id: &Id) -> Vec<Id> {
         Role::Package => {
             if let Some(package) = project.packages.get(&id.name) {
                 add(Role::Suite, std::slice::from_ref(&package.build.root));
-                add(Role::Package, &package.build.inputs);
-                add(Role::Package, package.test.as_ref().map_or(&[], |test| test.inputs.as_slice()));
+                let inputs: Vec<_> = package.places_of_inputs().map(|at| package.input(at).clone()).collect();
+                add(Role::Package, &inputs);
             }
         }
         Role::Runtime => {
@@ -139,6 +139,13 @@ impl Checks<'_> {
 
     fn package(&mut self, package: &Package) {
         self.name(&package.name);
+        if let Some(variant) = &package.variant {
+            // All else is the other recipe's.
+            for (place, package) in &variant.with {
+                self.reference(Role::Package, package, &["with".into(), place.as_str().into()]);
+            }
+            return;
+        }
         if package.source.is_some() && !package.sources.0.is_empty() {
             self.at(Fault::SourceTwice, &["sources".into()]);
         }
@@ -295,7 +302,9 @@ fn circles(project: &Project, problems: &mut Vec<Problem>) {
     for (name, package) in &project.packages {
         let to = package.build.inputs.iter().enumerate();
         let to = to.map(|(at, input)| {
-            (Id::new(Role::Package, input), vec!["build".into(), "inputs".into(), at.into()])
+            // In a variant's own file that way leads nowhere, and the file as a whole is the place.
+            let path = vec!["build".into(), "inputs".into(), at.into()];
+            (Id::new(Role::Package, package.input(input)), path)
         });
         edges.insert(Id::new(Role::Package, name), to.collect());
     }
