@@ -41,6 +41,45 @@ fn publish(world: &World, name: &str, version: &str, library: &str) -> String {
     )
 }
 
+/// Makes a repository of the world's upstream with one commit, and gives the commit. A submodule is a path and the
+/// commit of `data.git`.
+fn repository(world: &World, name: &str, files: &[(&str, &str)], submodule: Option<(&str, &str)>) -> String {
+    let folder = world.path("upstream").join(name);
+    fs_err::create_dir_all(&folder).unwrap();
+    git(&folder, &["init", "--quiet", "--initial-branch=main"]);
+    commit(world, name, files, submodule)
+}
+
+fn commit(world: &World, name: &str, files: &[(&str, &str)], submodule: Option<(&str, &str)>) -> String {
+    let folder = world.path("upstream").join(name);
+    for (path, text) in files {
+        world.write(&format!("upstream/{name}/{path}"), text);
+    }
+    if let Some((path, commit)) = submodule {
+        let text = format!("[submodule \"data\"]\n\tpath = {path}\n\turl = ../data.git\n");
+        world.write(&format!("upstream/{name}/.gitmodules"), text);
+        git(&folder, &["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]);
+        git(&folder, &["add", ".gitmodules"]);
+    }
+    let paths: Vec<_> = files.iter().map(|(path, _)| *path).collect();
+    git(&folder, &[&["add", "--"], paths.as_slice()].concat());
+    git(&folder, &["commit", "--quiet", "--message", "made on the spot"]);
+    git(&folder, &["rev-parse", "HEAD"])
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    #[expect(clippy::disallowed_methods, reason = "git makes what it is asked for later")]
+    let output = Command::new("git")
+        .args(["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"])
+        .args(arguments)
+        .current_dir(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 /// A world with a registry of two crates, a package that locks them, and locks.
 fn world() -> World {
     let world = World::new();
@@ -159,4 +198,132 @@ fn a_crate_without_a_checksum_is_told_with_its_place() {
              hint: remove its `[[package]]` and let cargo write it anew: `cargo fetch`\n"
         )
     );
+}
+
+const TOOL: [(&str, &str); 7] = [
+    (
+        "Cargo.toml",
+        "[workspace]\nmembers = [\"core\", \"parts/helper\"]\n[workspace.package]\nversion = \"0.3.0\"\n\
+         edition = \"2021\"\n[workspace.dependencies]\nhelper = { path = \"parts/helper\" }\ntwo = \"=2.0.0-rc.1\"\n\
+         [workspace.lints.rust]\nmissing_docs = \"deny\"\n",
+    ),
+    (
+        "core/Cargo.toml",
+        "[package]\nname = \"tool-core\"\nversion.workspace = true\nedition.workspace = true\n[lints]\nworkspace = true\n\
+         [dependencies]\nhelper = { workspace = true, features = [\"loud\"] }\ntwo.workspace = true\n\
+         [dev-dependencies]\nunlocked = \"9\"\n",
+    ),
+    (
+        "core/src/lib.rs",
+        "pub fn text() -> String { format!(\"{} {} {}\", helper::VOICE, two::two(), include_str!(\"../data/text\").trim()) }\n",
+    ),
+    (
+        "parts/helper/Cargo.toml",
+        "[package]\nname = \"helper\"\nversion.workspace = true\nedition.workspace = true\n[features]\nloud = []\n",
+    ),
+    (
+        "parts/helper/src/lib.rs",
+        "#[cfg(feature = \"loud\")] pub const VOICE: &str = \"LOUD\";\n\
+         #[cfg(not(feature = \"loud\"))] pub const VOICE: &str = \"quiet\";\n",
+    ),
+    // Another package of that name further down is none that is meant.
+    ("core/tests/fixture/a/Cargo.toml", "[package]\nname = \"helper\"\nversion = \"0.3.0\"\n"),
+    ("core/tests/broken/Cargo.toml", "this is no TOML"),
+];
+
+/// What a lock can say: a workspace on a branch with a submodule, a package on a tag that is in the registry as well, and
+/// a crate of the registry that a path of the project stands in for.
+fn with_git(world: &World) -> (String, String) {
+    let data = repository(world, "data.git", &[("text", "from a submodule\n")], None);
+    let tool = repository(world, "tool.git", &TOOL, Some(("core/data", &data)));
+    let manifest = "[package]\nname = \"tagged\"\nversion = \"1.0.0\"\nedition = \"2021\"\n";
+    let library = "pub const FROM: &str = \"git\";\n";
+    let tagged = repository(world, "tagged.git", &[("Cargo.toml", manifest), ("src/lib.rs", library)], None);
+    git(&world.path("upstream/tagged.git"), &["tag", "v1"]);
+    // Both move on, and the locked commits are what counts.
+    commit(world, "tool.git", &[("core/src/lib.rs", "not Rust any more")], None);
+    commit(world, "tagged.git", &[("src/lib.rs", "nor this")], None);
+
+    let two = publish(world, "two", "2.0.0-rc.1+meta", "pub fn two() -> u32 { 2 }\n");
+    let registered = publish(world, "tagged", "1.0.0", "pub const FROM: &str = \"registry\";\n");
+    let project = "project/recipes/packages/rusty";
+    world.write(
+        &format!("{project}/Cargo.toml"),
+        "[package]\nname = \"rusty\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n\
+         [dependencies]\none = \"1\"\nregistered = { package = \"tagged\", version = \"1\" }\n\
+         tagged = { git = \"https://upstream.example/tagged.git\", tag = \"v1\" }\n\
+         tool-core = { git = \"https://upstream.example/tool.git\", branch = \"main\" }\n\
+         [patch.crates-io]\none = { path = \"one\" }\n",
+    );
+    world.write(
+        &format!("{project}/one/Cargo.toml"),
+        "[package]\nname = \"one\"\nversion = \"1.0.7\"\nedition = \"2021\"\n",
+    );
+    world.write(&format!("{project}/one/src/lib.rs"), "pub fn one() -> u32 { 7 }\n");
+    world.write(
+        &format!("{project}/src/main.rs"),
+        "fn main() { println!(\"{} {} {} {}\", one::one(), registered::FROM, tagged::FROM, tool_core::text()) }\n",
+    );
+    let tool_source = format!("git+https://upstream.example/tool.git?branch=main#{tool}");
+    let tagged_source = "git+https://upstream.example/tagged.git?tag=v1";
+    let entry = |name: &str, version: &str, rest: &str| {
+        format!("\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n{rest}")
+    };
+    let needs = |names: &[&str]| {
+        let lines: String = names.iter().map(|name| format!(" \"{name}\",\n")).collect();
+        format!("dependencies = [\n{lines}]\n")
+    };
+    let lock = [
+        "version = 4\n",
+        &entry("helper", "0.3.0", &format!("source = \"{tool_source}\"\n")),
+        &entry("one", "1.0.7", ""),
+        &entry(
+            "rusty",
+            "1.0.0",
+            &needs(&[
+                "one",
+                &format!("tagged 1.0.0 ({tagged_source})"),
+                &format!("tagged 1.0.0 ({REGISTRY})"),
+                "tool-core",
+            ]),
+        ),
+        &entry("tagged", "1.0.0", &format!("source = \"{tagged_source}#{tagged}\"\n")),
+        &registered,
+        &entry("tool-core", "0.3.0", &format!("source = \"{tool_source}\"\n{}", needs(&["helper", "two"]))),
+        &two,
+    ];
+    world.write(LOCK, lock.concat());
+    (tool, tagged)
+}
+
+#[test]
+fn git_dependencies_come_by_their_commits() {
+    let world = world();
+    let (tool, tagged) = with_git(&world);
+    let sources = [format!("crates.tagged-{}", &tagged[..12]), format!("crates.tool-{}", &tool[..12])];
+    let stale = world.run(&["build", "--lock", "packages/rusty"]);
+    let missing = |source: &String| format!("  source `{source}`: not in the lock\n");
+    assert!(sources.iter().all(|source| stale.stderr.contains(&missing(source))), "{}", stale.stderr);
+    assert_eq!(world.run(&["lock", "-q"]), Told::failure(0, ""));
+    let lock = world.read("project/lockfiles/packages/rusty.toml");
+    for (source, commit) in sources.iter().zip([&tagged, &tool]) {
+        assert!(lock.contains(&format!("[source.\"{source}\".all.pin]")), "{lock}");
+        assert!(lock.contains(&format!("commit = \"{commit}\"")), "{lock}");
+    }
+    world.made(&["packages/rusty"]);
+    let out = world.path("project/out/packages/rusty");
+    assert_eq!(cargo(&out), "7 registry git LOUD 2 from a submodule\n");
+}
+
+#[test]
+fn a_repository_without_the_locked_package_is_told() {
+    let world = world();
+    with_git(&world);
+    world.edit(LOCK, "name = \"helper\"\nversion = \"0.3.0\"", "name = \"helper\"\nversion = \"0.4.0\"");
+    assert_eq!(world.run(&["lock", "-q"]), Told::failure(0, ""));
+    let told = world.run(&["build", "--lock", "-q", "packages/rusty"]);
+    let expected = "error: `https://upstream.example/tool.git?branch=main` has no package\n  `helper 0.4.0`, which \
+                    `Cargo.lock` says is there\nhint: let cargo write the lock anew: `cargo update helper`, then \
+                    `nodeimg lock`\n";
+    assert_eq!(told, Told::failure(1, expected));
 }

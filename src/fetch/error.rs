@@ -78,6 +78,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Git(#[from] super::git::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cargo(#[from] super::cargo::Error),
 }
 
 /// How a host comes to know a place.
@@ -102,6 +106,7 @@ impl Error {
             Error::Debian(error) => error.blame(),
             Error::Store(error) => error.blame(),
             Error::Git(error) => error.blame(),
+            Error::Cargo(error) => error.blame(),
             _ => Blame::Input,
         }
     }

@@ -54,11 +54,20 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
         }
         Role::Package => {
             let package = &project.packages[&id.name];
-            // The project's own files are what they are, and a `Cargo.lock` is a lock already.
+            // The project's own files are what they are, and a `Cargo.lock` is a lock already, but for git.
             let own = |source: &Source| source.local().is_some() || source.cargo_lock().is_some();
             for (name, source) in package.sources().filter(|(_, source)| !own(&source.fetch)) {
                 let requests = requests(package, name, &source.fetch, &package.version)?;
                 wanted.sources.insert(name.clone(), requests);
+            }
+            let crates = package.sources().find(|(_, source)| source.fetch.cargo_lock().is_some());
+            if let Some(((source, _), lock)) = crates.zip(project.crates(package)) {
+                for repository in lock.repositories() {
+                    let request = repository.request().expect("it was asked for when the lock was read");
+                    let asked = Asked { version: None, request };
+                    let entry = BTreeMap::from([(Platform::All, asked)]);
+                    wanted.sources.insert(repository.source_name(source), entry);
+                }
             }
             let build = &package.build;
             wanted.roots.insert(RootName::Build, root(&build.root, &[&build.packages]));

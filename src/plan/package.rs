@@ -32,8 +32,8 @@ impl Builder<'_> {
             placed.push(Placed { path: guest(&format!("/build/{source}")), how });
         }
         let crates = recipe.sources().find(|(_, source)| source.fetch.cargo_lock().is_some());
-        if let Some((source, _)) = crates {
-            inputs.push(self.cargo_config(&id, source));
+        if let Some(((source, _), lock)) = crates.zip(package.crates.as_ref()) {
+            inputs.push(self.cargo_config(&id, source, lock));
             placed.push(Placed { path: guest("/build/.cargo"), how: Mounted::Copy });
         }
         let cwd = match placed.first() {
@@ -157,7 +157,7 @@ impl Builder<'_> {
         let (_, source) =
             package.recipe.sources().find(|(other, _)| *other == name).expect("it is one of the recipe's");
         if let (Some(lock), Some(_)) = (&package.crates, source.fetch.cargo_lock()) {
-            return (self.crates(id, name, lock), Mounted::ReadOnly);
+            return (self.crates(id, package, name, lock), Mounted::ReadOnly);
         }
         let mut step = match package.sources.get(name) {
             None => {
@@ -184,24 +184,35 @@ impl Builder<'_> {
     }
 
     /// Plans the crates that a `Cargo.lock` lists: each fetched and unpacked by itself, so that a new list brings only
-    /// what is new in it.
-    fn crates(&mut self, id: &Id, source: &Name, lock: &cargo::Lock) -> StepId {
-        let mut inputs = Vec::with_capacity(lock.crates.len());
+    /// what is new in it. Packages of one git repository have one tree.
+    fn crates(&mut self, id: &Id, package: &LockedPackage, source: &Name, lock: &cargo::Lock) -> StepId {
+        let mut crates = BTreeMap::new();
         for one in &lock.crates {
-            let label = |part: &str| Label::new(id, format!("{part}:{source}:{}-{}", one.name, one.version));
-            let (request, pin) = one.fetched();
+            let vendored = one.vendored();
+            let (name, (request, pin)) = match &one.origin {
+                cargo::Origin::Registry(checksum) => {
+                    (format!("{source}:{}-{}", one.name, one.version), one.archive(*checksum))
+                }
+                cargo::Origin::Git(repository) => {
+                    let name = repository.source_name(source);
+                    let (request, pin) = package.sources[&name].on(self.arch);
+                    (name.to_string(), (request.clone(), *pin))
+                }
+            };
+            let label = |part: &str| Label::new(id, format!("{part}:{name}"));
             let file = self.add(label("fetch"), Work::Fetch(Fetch::Source { request, pin }), Vec::new());
             let unpack = Work::Unpack { rules: unpack::RULES, strip: Some(1) };
-            inputs.push(self.add(label("source"), unpack, vec![file]));
+            let tree = self.add(label("source"), unpack, vec![file]);
+            crates.insert(vendored.folder.clone(), (vendored, tree));
         }
-        let crates = lock.crates.iter().map(cargo::Crate::vendored).collect();
+        let (crates, inputs) = crates.into_values().unzip();
         let work = Work::Crates { rules: cargo::RULES, crates };
         self.add(Label::new(id, format!("source:{source}")), work, inputs)
     }
 
     /// Plans cargo's configuration, which cargo finds in every folder below `/build`.
-    fn cargo_config(&mut self, id: &Id, source: &Name) -> StepId {
-        let text = cargo::Lock::config(&format!("/build/{source}"));
+    fn cargo_config(&mut self, id: &Id, source: &Name, lock: &cargo::Lock) -> StepId {
+        let text = lock.config(&format!("/build/{source}"));
         let work = Work::Text { path: guest("/config.toml"), text };
         self.add(Label::new(id, "cargo-config"), work, Vec::new())
     }

@@ -173,8 +173,8 @@ impl Checks<'_> {
             self.source(package, name, &["sources".into(), name.as_str().into()]);
         }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
-        let crates = package.sources().filter(|(_, source)| source.fetch.cargo_lock().is_some());
-        if let Some((name, _)) = crates.skip(1).next() {
+        let mut crates = package.sources().filter(|(_, source)| source.fetch.cargo_lock().is_some());
+        if let Some((name, _)) = crates.nth(1) {
             self.at(Fault::CratesTwice, &["sources".into(), name.as_str().into()]);
         }
         for (path, text) in package.clone().places() {

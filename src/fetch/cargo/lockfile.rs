@@ -1,13 +1,15 @@
 //! `Cargo.lock` as cargo writes it (cargo's reference has no page of it; `cargo::core::resolver::encode` has).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Crate, Lock};
+use super::{Crate, Lock, Origin, Repository};
 use crate::base::{Name, Sha256};
+use crate::fetch::git::NotAnId;
 
 /// How crates.io is named in locks, whatever mirror a host asks.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -41,6 +43,8 @@ pub enum Fault {
     BadChecksum(String),
     #[error("crate `{crate_name}` comes from `{source_name}`, which nodeimg does not bring")]
     UnknownSource { crate_name: String, source_name: String },
+    #[error("crate `{crate_name}` comes from git in a way that can't be followed: {reason}")]
+    Git { crate_name: String, reason: String },
     #[error("crate `{0}` is there twice")]
     Twice(String),
 }
@@ -63,6 +67,9 @@ impl Fault {
                 "take the crate from crates.io, or into the project with a `[patch]` that names its path"
                     .to_owned()
             }
+            Fault::Git { .. } => {
+                "name the repository by an https URL, and let cargo write the lock anew".to_owned()
+            }
             Fault::BadName(_) | Fault::Twice(_) => return None,
         })
     }
@@ -76,6 +83,7 @@ impl Fault {
             Fault::BadName(_) | Fault::BadChecksum(_) => "not valid",
             Fault::NoChecksum(_) => "this crate",
             Fault::UnknownSource { .. } => "not known",
+            Fault::Git { .. } => "this source",
             Fault::Twice(_) => "the second one",
         }
     }
@@ -118,7 +126,7 @@ impl Lock {
         let (mut lock, mut wrong, mut seen) = (Lock::default(), Vec::new(), BTreeSet::new());
         for entry in file.package {
             match entry.read() {
-                Ok(Some(read)) if !seen.insert(read.vendored().folder) => {
+                Ok(Some(read)) if !seen.insert((read.vendored().folder, read.vendored().source)) => {
                     let fault = Fault::Twice(format!("{} {}", read.name, read.version));
                     wrong.push(Wrong { fault, span: entry.name.span() });
                 }
@@ -140,6 +148,12 @@ impl Entry {
         if !is_crate(&name) || !is_version(&version) {
             return wrong(Fault::BadName(shown), self.name.span());
         }
+        if let Some(url) = source.get_ref().strip_prefix("git+") {
+            return match repository(url) {
+                Ok(repository) => Ok(Some(Crate { name, version, origin: Origin::Git(repository) })),
+                Err(reason) => wrong(Fault::Git { crate_name: shown, reason }, source.span()),
+            };
+        }
         if source.get_ref() != CRATES_IO {
             let fault = Fault::UnknownSource { crate_name: shown, source_name: source.get_ref().clone() };
             return wrong(fault, source.span());
@@ -148,10 +162,26 @@ impl Entry {
             return wrong(Fault::NoChecksum(shown), self.name.span());
         };
         match checksum.get_ref().parse::<Sha256>() {
-            Ok(checksum) => Ok(Some(Crate { name, version, checksum })),
+            Ok(checksum) => Ok(Some(Crate { name, version, origin: Origin::Registry(checksum) })),
             Err(_) => wrong(Fault::BadChecksum(shown), checksum.span()),
         }
     }
+}
+
+/// Reads what stands behind `git+`, as cargo does: `URL?branch=…#COMMIT`.
+fn repository(text: &str) -> Result<Repository, String> {
+    let mut url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
+    let commit =
+        url.fragment().ok_or("it names no commit")?.parse().map_err(|error: NotAnId| error.to_string())?;
+    let known = |(key, name): (Cow<'_, str>, Cow<'_, str>)| {
+        let kind = ["branch", "tag", "rev"].into_iter().find(|kind| *kind == key)?;
+        Some((kind, name.into_owned()))
+    };
+    let reference = url.query_pairs().filter_map(known).last();
+    url.set_fragment(None);
+    url.set_query(None);
+    let repository = Repository { url: url.to_string(), reference, commit };
+    repository.request().map(|_| repository)
 }
 
 /// Tells whether a name is one that cargo allows, so that it can stand in paths and URLs.
@@ -202,7 +232,8 @@ mod tests {
             let lock = Lock::parse(&text).unwrap();
             let [one] = lock.crates.as_slice() else { panic!("{lock:?}") };
             assert_eq!((one.name.as_str(), one.version.as_str()), ("serde", "1.0.0"));
-            let (request, pin) = one.fetched();
+            let Origin::Registry(checksum) = one.origin else { panic!("{one:?}") };
+            let (request, pin) = one.archive(checksum);
             assert_eq!(
                 (request.to_string().as_str(), pin.sha256.to_string().as_str()),
                 ("serde-1.0.0.crate", SUM)
@@ -248,6 +279,50 @@ mod tests {
               `registry+https://r.example/index`, which nodeimg does not bring (take the crate from crates.io, or into \
               the project with a `[patch]` that names its path)"]
         );
+    }
+
+    #[test]
+    fn git_sources_are_read_as_cargo_does() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let of = |source: &str| {
+            let text = format!("version = 4\n{}", entry("one", source, ""));
+            Lock::parse(&text).map(|lock| lock.crates[0].origin.clone()).map_err(|_| faults(&text).remove(0))
+        };
+        for (query, reference) in [
+            ("", None),
+            ("?branch=main", Some(("branch", "main"))),
+            ("?branch=feature%2Fx", Some(("branch", "feature/x"))),
+            ("?tag=v1.0", Some(("tag", "v1.0"))),
+            ("?rev=0123456", Some(("rev", "0123456"))),
+        ] {
+            let Ok(Origin::Git(repository)) =
+                of(&format!("git+https://h.example/a/tool.git{query}#{commit}"))
+            else {
+                panic!("{query}")
+            };
+            assert_eq!(repository.url, "https://h.example/a/tool.git");
+            assert_eq!(repository.reference, reference.map(|(kind, name)| (kind, name.to_owned())));
+            let source = Name::new("crates").unwrap();
+            assert_eq!(repository.source_name(&source).as_str(), "crates.tool-0123456789ab");
+        }
+        let hint = "(name the repository by an https URL, and let cargo write the lock anew)";
+        for (source, reason) in [
+            ("git+https://h.example/a", "it names no commit".to_owned()),
+            (
+                "git+https://h.example/a#0123",
+                "`0123` is not a commit (40 lower-case hexadecimal digits)".to_owned(),
+            ),
+            (
+                &format!("git+ssh://git@h.example/a#{commit}"),
+                "`ssh://h.example/a` wants ssh, which nodeimg does not speak: write `https://…`".to_owned(),
+            ),
+            (&format!("git+h.example/a#{commit}"), "relative URL without a base".to_owned()),
+        ] {
+            let expected = format!(
+                "`\"{source}\"`: crate `one 1.0.0` comes from git in a way that can't be followed: {reason} {hint}"
+            );
+            assert_eq!(of(source), Err(expected));
+        }
     }
 
     #[test]
