@@ -211,7 +211,7 @@ const TOOL: [(&str, &str); 7] = [
         "core/Cargo.toml",
         "[package]\nname = \"tool-core\"\nversion.workspace = true\nedition.workspace = true\n[lints]\nworkspace = true\n\
          [dependencies]\nhelper = { workspace = true, features = [\"loud\"] }\ntwo.workspace = true\n\
-         [dev-dependencies]\nunlocked = \"9\"\n",
+         [dev-dependencies]\nunlocked = \"9\"\n[features]\ntested = [\"unlocked/more\"]\n",
     ),
     (
         "core/src/lib.rs",

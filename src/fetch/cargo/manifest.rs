@@ -5,11 +5,11 @@
 
 use toml::{Table, Value};
 
-/// Tables of dependencies that count for who depends on a package, in both spellings.
-const DEPENDENCIES: [&str; 3] = ["dependencies", "build-dependencies", "build_dependencies"];
+/// Tables of dependencies, in both spellings. Features may name those of tests, so they stay.
+const DEPENDENCIES: [&str; 5] =
+    ["dependencies", "build-dependencies", "build_dependencies", "dev-dependencies", "dev_dependencies"];
 /// What nobody asks of a dependency.
-const LEFT_OUT: [&str; 7] =
-    ["workspace", "lints", "dev-dependencies", "dev_dependencies", "patch", "replace", "profile"];
+const LEFT_OUT: [&str; 5] = ["workspace", "lints", "patch", "replace", "profile"];
 /// Keys of `package` whose values are paths in the workspace.
 const PATHS: [&str; 2] = ["readme", "license-file"];
 
@@ -43,7 +43,6 @@ pub(super) fn alone(mut manifest: Table, workspace: Option<&Table>) -> Result<St
     dependencies(&mut manifest, workspace)?;
     if let Some(Value::Table(targets)) = manifest.get_mut("target") {
         for table in targets.iter_mut().filter_map(|(_, target)| target.as_table_mut()) {
-            LEFT_OUT.iter().for_each(|key| _ = table.remove(*key));
             dependencies(table, workspace)?;
         }
     }
@@ -113,7 +112,7 @@ mod tests {
             [dependencies]\nplain.workspace = true\nown = { workspace = true, optional = true }\nother = '3'
             [target.'cfg(unix)'.build-dependencies]
             rich = { workspace = true, features = ['b'], default-features = true }
-            [dev-dependencies]\nunknown.workspace = true
+            [dev-dependencies]\nplain.workspace = true
             [lints]\nworkspace = true\n[workspace]\nmembers = ['x']\n[features]\ndefault = []\n";
         let expected = "
             [package]\nname = 'm'\nversion = '1.2.3'\nedition = '2021'
@@ -121,6 +120,7 @@ mod tests {
             other = '3'
             [target.'cfg(unix)'.build-dependencies]
             rich = { version = '2', default-features = true, features = ['a', 'b'] }
+            [dev-dependencies]\nplain = { version = '1' }
             [features]\ndefault = []\n";
         assert_eq!(written(manifest, WORKSPACE), Ok(expected.parse().unwrap()));
         let manifest: Table = manifest.parse().unwrap();
