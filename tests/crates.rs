@@ -1,7 +1,9 @@
 //! A cargo workspace's crates out of a registry made on the spot, as a build and as cargo itself see them.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nodeimg::base::Sha256;
 
@@ -78,6 +80,71 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
         .unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Serves the world's repositories over HTTP on this machine, as `git http-backend` does, in the place of upstream.
+fn serve(world: &World) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, upstream) = (listener.local_addr().unwrap().port(), world.path("upstream"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, upstream) = (stream.unwrap(), upstream.clone());
+            std::thread::spawn(move || answer(&mut stream, &upstream));
+        }
+    });
+    let local = format!("file://{}/", world.path("upstream").display());
+    world.edit("config/nodeimg/config.toml", &local, &format!("http://127.0.0.1:{port}/"));
+}
+
+fn answer(stream: &mut TcpStream, upstream: &Path) {
+    let mut from = BufReader::new(stream.try_clone().unwrap());
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| line != "\r\n") {
+        lines.push(String::new());
+        if from.read_line(lines.last_mut().unwrap()).unwrap() == 0 {
+            return;
+        }
+    }
+    let length = lines.iter().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("content-length: ")
+            .map(|length| length.trim().parse().unwrap())
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    from.read_exact(&mut body).unwrap();
+    let path = lines[0].split(' ').nth(1).unwrap().trim_start_matches('/');
+    let (kind, content) = match path.strip_suffix("/info/refs?service=git-upload-pack") {
+        Some(name) => {
+            let refs = upload_pack(&upstream.join(name), &["--advertise-refs"], &body);
+            ("advertisement", [b"001e# service=git-upload-pack\n0000".as_slice(), &refs].concat())
+        }
+        None => {
+            let name = path.strip_suffix("/git-upload-pack").unwrap();
+            ("result", upload_pack(&upstream.join(name), &[], &body))
+        }
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/x-git-upload-pack-{kind}\r\n\r\n"
+    );
+    // Who has heard enough may hang up.
+    let _ = stream.write_all(&[head.as_bytes(), &content].concat());
+}
+
+fn upload_pack(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    #[expect(clippy::disallowed_methods, reason = "git itself is the server")]
+    let mut child = Command::new("git")
+        .args(["upload-pack", "--stateless-rpc"])
+        .args(arguments)
+        .arg(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It may end before it has read everything.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap().stdout
 }
 
 /// A world with a registry of two crates, a package that locks them, and locks.
@@ -300,6 +367,7 @@ fn with_git(world: &World) -> (String, String) {
 fn git_dependencies_come_by_their_commits() {
     let world = world();
     let (tool, tagged) = with_git(&world);
+    serve(&world);
     let sources = [format!("crates.tagged-{}", &tagged[..12]), format!("crates.tool-{}", &tool[..12])];
     let stale = world.run(&["build", "--lock", "packages/rusty"]);
     let missing = |source: &String| format!("  source `{source}`: not in the lock\n");
