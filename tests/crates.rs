@@ -368,7 +368,7 @@ fn git_dependencies_come_by_their_commits() {
     let world = world();
     let (tool, tagged) = with_git(&world);
     serve(&world);
-    let sources = [format!("crates.tagged-{}", &tagged[..12]), format!("crates.tool-{}", &tool[..12])];
+    let sources = [format!("cargo.tagged-{}", &tagged[..12]), format!("cargo.tool-{}", &tool[..12])];
     let stale = world.run(&["build", "--lock", "packages/rusty"]);
     let missing = |source: &String| format!("  source `{source}`: not in the lock\n");
     assert!(sources.iter().all(|source| stale.stderr.contains(&missing(source))), "{}", stale.stderr);

@@ -60,14 +60,10 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
                 let requests = requests(package, name, &source.fetch, &package.version)?;
                 wanted.sources.insert(name.clone(), requests);
             }
-            let crates = package.sources().find(|(_, source)| source.fetch.cargo_lock().is_some());
-            if let Some(((source, _), lock)) = crates.zip(project.crates(package)) {
-                for repository in lock.repositories() {
-                    let request = repository.request().expect("it was asked for when the lock was read");
-                    let asked = Asked { version: None, request };
-                    let entry = BTreeMap::from([(Platform::All, asked)]);
-                    wanted.sources.insert(repository.source_name(source), entry);
-                }
+            for repository in project.crates(package).iter().flat_map(|lock| lock.repositories()) {
+                let request = repository.request().expect("it was asked for when the lock was read");
+                let asked = BTreeMap::from([(Platform::All, Asked { version: None, request })]);
+                wanted.sources.insert(repository.source_name(), asked);
             }
             let build = &package.build;
             wanted.roots.insert(RootName::Build, root(&build.root, &[&build.packages]));

@@ -194,7 +194,7 @@ impl Builder<'_> {
                     (format!("{source}:{}-{}", one.name, one.version), one.archive(*checksum))
                 }
                 cargo::Origin::Git(repository) => {
-                    let name = repository.source_name(source);
+                    let name = repository.source_name();
                     let (request, pin) = package.sources[&name].on(self.arch);
                     (name.to_string(), (request.clone(), *pin))
                 }

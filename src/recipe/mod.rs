@@ -9,7 +9,7 @@
 //! recipes/packages/NAME.toml    something fetched, built and tested     Package, Variant
 //! recipes/runtimes/NAME.toml    a containerd runtime                    Runtime
 //! recipes/images/NAME.toml      what is put into an image               Image
-//! recipes/packages/…             files and folders beside recipes, named by them
+//! recipes/packages/…            files and folders beside recipes, named by them
 //! patches/PACKAGE/…             patches, named by `build.patches`
 //! ```
 //!

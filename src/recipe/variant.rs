@@ -86,7 +86,12 @@ pub(super) fn resolve(
             };
             at(fault, &["with".into(), place.as_str().into()]);
         }
-        let own = Package { name: variant.name.clone(), variant: Some(variant.clone()), ..package.clone() };
+        let own = Package {
+            name: variant.name.clone(),
+            description: variant.description.clone().or_else(|| package.description.clone()),
+            variant: Some(variant.clone()),
+            ..package.clone()
+        };
         made.push((name.clone(), own));
     }
     packages.extend(made);

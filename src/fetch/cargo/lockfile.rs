@@ -302,8 +302,7 @@ mod tests {
             };
             assert_eq!(repository.url, "https://h.example/a/tool.git");
             assert_eq!(repository.reference, reference.map(|(kind, name)| (kind, name.to_owned())));
-            let source = Name::new("crates").unwrap();
-            assert_eq!(repository.source_name(&source).as_str(), "crates.tool-0123456789ab");
+            assert_eq!(repository.source_name().as_str(), "cargo.tool-0123456789ab");
         }
         let hint = "(name the repository by an https URL, and let cargo write the lock anew)";
         for (source, reason) in [

@@ -175,8 +175,8 @@ impl Repository {
     }
 
     /// Names the repository's entry in nodeimg's lock.
-    pub fn source_name(&self, source: &Name) -> Name {
-        Name::new(&format!("{source}.{}", self.folder())).expect("two names make one")
+    pub fn source_name(&self) -> Name {
+        Name::new(&format!("cargo.{}", self.folder())).expect("a folder's name is one")
     }
 
     /// The folder of its packages: its name and the start of its commit.
