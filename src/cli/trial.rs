@@ -10,7 +10,7 @@ use super::session::Session;
 use super::{code, host, text};
 use crate::base::Blame;
 use crate::cluster::{After, Report};
-use crate::export::docker::{self, Engine};
+use crate::export::docker::Engine;
 use crate::pipeline;
 use crate::recipe::{Id, Project, Role};
 
@@ -18,8 +18,7 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let project = session.project()?;
     let image = node_image(&project, command.image.as_deref())?;
     // Before anything is built: without an engine there is nothing to build for.
-    let address = host::docker().unwrap_or_else(|| docker::DEFAULT_HOST.to_owned());
-    let engine = Engine::connect(&address)?;
+    let engine = Engine::connect(&host::engine())?;
     let mut names = vec![image.to_string()];
     names.extend(pipeline::TOOLS.map(|tool| format!("packages/{tool}")));
     let targets = project.targets(&names)?;
