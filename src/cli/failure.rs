@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{engine, export, fetch, lock, pipeline, realise, recipe, store};
+use crate::{engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
 
 /// Why a command did not do what it was asked.
 pub(super) struct Failure {
@@ -29,6 +29,7 @@ failures!(
     pipeline::Error,
     realise::Error,
     recipe::Error,
+    sandbox::Error,
     store::Error,
     Problem
 );
