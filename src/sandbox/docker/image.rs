@@ -39,7 +39,8 @@ pub(super) async fn ensure(docker: &bollard::Docker, program: &Path) -> Result<S
     }
     let mut file = tempfile::tempfile().map_err(read)?;
     write(program, &mut file).and_then(|()| file.rewind()).map_err(read)?;
-    let options = CreateImageOptionsBuilder::new().from_src("-").repo(REPOSITORY).tag(tag).build();
+    // Podman overlooks a tag that stands by itself.
+    let options = CreateImageOptionsBuilder::new().from_src("-").repo(&name).build();
     let body = bollard::body_try_stream(chunks(file).map(|chunk| chunk.map(Into::into)));
     let mut told = docker.create_image(Some(options), Some(body), None);
     while let Some(line) = told.next().await {

@@ -35,6 +35,8 @@ const DEEPEST: usize = 512;
 const NAME: usize = 255;
 const TARGET: usize = 4096;
 const VALUE: usize = 64 << 10;
+/// How much of a file is held at once.
+const CHUNK: usize = 256 << 10;
 /// More attributes than any file has.
 const ATTRIBUTES: usize = 64;
 
@@ -48,7 +50,7 @@ struct Meta {
 /// Sends what is at a path. A link there is followed, one below it is not.
 pub(super) fn send(source: &Path, to: &mut dyn Write) -> io::Result<()> {
     let stat = rustix::fs::stat(source)?;
-    let mut sender = Sender { to, linked: BTreeMap::new() };
+    let mut sender = Sender { to, linked: BTreeMap::new(), buffer: vec![0; CHUNK] };
     let name = CString::new(source.as_os_str().as_bytes())?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => sender.folder(CWD, &name, b"-", &stat, 0)?,
@@ -61,6 +63,7 @@ struct Sender<'a> {
     to: &'a mut dyn Write,
     /// Device and inode of each file with several names, and its number.
     linked: BTreeMap<(u64, u64), u32>,
+    buffer: Vec<u8>,
 }
 
 impl Sender<'_> {
@@ -128,8 +131,12 @@ impl Sender<'_> {
         self.meta(&file, stat)?;
         self.to.write_all(&[u8::from(is_linked)])?;
         put(self.to, size)?;
-        let sent = io::copy(&mut (&mut file).take(size), self.to)?;
-        if sent == size { Ok(()) } else { Err(Error::other("a file became shorter while it was sent")) }
+        match pour(&mut file, self.to, size, &mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::other("a file became shorter while it was sent"))
+            }
+            other => other,
+        }
     }
 
     fn meta(&mut self, fd: impl AsFd, stat: &Stat) -> io::Result<()> {
@@ -176,25 +183,35 @@ pub(super) fn receive(from: &mut dyn Read, to: &Path) -> io::Result<()> {
     let (Some(above), Some(name)) = (to.parent(), to.file_name()) else {
         return Err(Error::other("no place to receive to"));
     };
-    let mut receiver = Receiver { from, above, open: Vec::new(), at: PathBuf::new(), linked: Vec::new() };
     let top = rustix::fs::open(above, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    receiver.run(top, name)
+    let mut receiver = Receiver {
+        from,
+        above,
+        top,
+        open: Vec::new(),
+        at: PathBuf::new(),
+        linked: Vec::new(),
+        buffer: vec![0; CHUNK],
+    };
+    receiver.run(name)
 }
 
 struct Receiver<'a> {
     from: &'a mut dyn Read,
     /// The folder of the whole.
     above: &'a Path,
+    top: OwnedFd,
     /// The folders that are not complete yet, with what they are to have.
     open: Vec<(OwnedFd, Meta)>,
     /// Where the innermost of them is, below `above`.
     at: PathBuf,
     /// The linked files.
     linked: Vec<PathBuf>,
+    buffer: Vec<u8>,
 }
 
 impl Receiver<'_> {
-    fn run(&mut self, top: OwnedFd, own: &OsStr) -> io::Result<()> {
+    fn run(&mut self, own: &OsStr) -> io::Result<()> {
         let mut is_first = true;
         loop {
             let tag = self.byte()?;
@@ -214,24 +231,20 @@ impl Receiver<'_> {
             if self.open.is_empty() && !is_first {
                 return Err(broken());
             }
-            let parent = match self.open.last() {
-                Some((fd, _)) => fd.try_clone()?,
-                None => top.try_clone()?,
-            };
             match tag {
-                b'D' => self.folder(&parent, name)?,
-                b'F' => self.file(&parent, name)?,
+                b'D' => self.folder(name)?,
+                b'F' => self.file(name)?,
                 _ if is_first => return Err(broken()),
                 b'H' => {
                     let number = self.number()?;
                     let first = usize::try_from(number).ok().and_then(|number| self.linked.get(number));
                     // Every folder on the way was made here, from this stream.
                     let first = self.above.join(first.ok_or_else(broken)?);
-                    rustix::fs::linkat(CWD, first, &parent, name, AtFlags::empty())?;
+                    rustix::fs::linkat(CWD, first, self.parent(), name, AtFlags::empty())?;
                 }
                 b'S' => {
                     let target = self.bytes(TARGET)?;
-                    rustix::fs::symlinkat(target.as_slice(), &parent, name)?;
+                    rustix::fs::symlinkat(target.as_slice(), self.parent(), name)?;
                 }
                 _ => {
                     let mode = u32::try_from(self.number()?).map_err(|_| broken())?;
@@ -239,34 +252,37 @@ impl Receiver<'_> {
                     if !matches!(kind, FileType::Fifo | FileType::Socket | FileType::CharacterDevice) {
                         return Err(broken());
                     }
-                    rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(mode & 0o777), 0)?;
+                    rustix::fs::mknodat(self.parent(), name, kind, Mode::from_raw_mode(mode & 0o777), 0)?;
                 }
             }
             is_first = false;
         }
     }
 
-    fn folder(&mut self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    /// The folder that an entry is made in.
+    fn parent(&self) -> &OwnedFd {
+        self.open.last().map_or(&self.top, |(fd, _)| fd)
+    }
+
+    fn folder(&mut self, name: &OsStr) -> io::Result<()> {
         if self.open.len() > DEEPEST {
             return Err(broken());
         }
         let meta = self.meta()?;
-        rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
+        rustix::fs::mkdirat(self.parent(), name, Mode::RWXU)?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.open.push((rustix::fs::openat(parent, name, flags, Mode::empty())?, meta));
+        self.open.push((rustix::fs::openat(self.parent(), name, flags, Mode::empty())?, meta));
         self.at.push(name);
         Ok(())
     }
 
-    fn file(&mut self, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    fn file(&mut self, name: &OsStr) -> io::Result<()> {
         let meta = self.meta()?;
         let is_linked = self.byte()? != 0;
         let size = self.number()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?);
-        if io::copy(&mut (&mut *self.from).take(size), &mut file)? != size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        let mut file = File::from(rustix::fs::openat(self.parent(), name, flags, Mode::RUSR | Mode::WUSR)?);
+        pour(self.from, &mut file, size, &mut self.buffer)?;
         if is_linked {
             self.linked.push(self.at.join(name));
         }
@@ -309,6 +325,21 @@ impl Receiver<'_> {
         self.from.read_exact(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Copies so many bytes, or fails with `UnexpectedEof`.
+fn pour(from: &mut dyn Read, to: &mut dyn Write, mut left: u64, buffer: &mut [u8]) -> io::Result<()> {
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        match from.read(&mut buffer[..part])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                to.write_all(&buffer[..count])?;
+                left -= count as u64;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn dress(file: impl AsFd, meta: &Meta) -> io::Result<()> {
