@@ -27,13 +27,15 @@
 //! | [`sandbox`] | a job, plain data → what it left, nothing else seen |
 //! | [`image`] | trees → an OCI image, the same bytes for any number of threads |
 //! | [`node`] | one description → all that must agree on a kind node |
+//! | [`engine`] | what the host says → a connection to Docker or Podman |
 //! | [`store`] | content by digest: blobs, trees, action results, roots; locks between processes |
 //! | [`base`] | digests, names, paths, platforms, events, cancellation |
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
 //! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export` and
-//! `cluster`; siblings don't know each other) ▷ ground (`store`, `base`). `tests/structure.rs` holds `use crate::…` to it.
+//! `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
+//! holds `use crate::…` to it.
 //!
 //! # Files that are read and written
 //!
@@ -56,6 +58,7 @@
 pub mod base;
 pub mod cli;
 pub mod cluster;
+pub mod engine;
 pub mod export;
 pub mod fetch;
 pub mod image;

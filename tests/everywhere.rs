@@ -60,7 +60,12 @@ pub(crate) fn built(command: &mut Command) -> Vec<(String, Value, Value)> {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}: {stderr}", output.status);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    targets(&output.stdout)
+}
+
+/// Reads what a build says of each target.
+pub(crate) fn targets(report: &[u8]) -> Vec<(String, Value, Value)> {
+    let document: Value = serde_json::from_slice(report).unwrap();
     let target = |one: &Value| {
         (one["target"].as_str().unwrap().to_owned(), one["tree"].clone(), one["digest"].clone())
     };
@@ -68,7 +73,7 @@ pub(crate) fn built(command: &mut Command) -> Vec<(String, Value, Value)> {
 }
 
 /// Everything that does not wait for Kubernetes.
-const TARGETS: [&str; 9] = [
+pub(crate) const TARGETS: [&str; 9] = [
     "images/system",
     "images/busybox",
     "images/wasm-hello",

@@ -3,6 +3,7 @@
 mod build;
 mod cli;
 mod crates;
+mod docker;
 mod everywhere;
 mod faults;
 mod image;

@@ -43,6 +43,7 @@ impl Fixture {
             ],
             identity,
             limits: Limits { time: Duration::from_secs(60), ..Limits::default() },
+            known: BTreeMap::new(),
         };
         Self { folder, job }
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A folder may use those of lower rank; folders of one rank don't know each other.
-const RANKS: [(&str, u32); 17] = [
+const RANKS: [(&str, u32); 18] = [
     ("base", 0),
     ("store", 1),
+    ("engine", 1),
     ("unpack", 2),
     ("fetch", 2),
     ("sandbox", 2),

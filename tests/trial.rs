@@ -151,9 +151,9 @@ fn without_docker_nothing_is_built_and_a_person_knows_what_to_do() {
         stderr.contains("hint: start Docker and be allowed to use it (`docker version` shows both)"),
         "{stderr}"
     );
-    let (code, stderr) = tried("ssh://elsewhere", &[]);
+    let (code, stderr) = tried("fd://", &[]);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.starts_with("error: `ssh://elsewhere` is no address of a Docker"), "{stderr}");
+    assert!(stderr.starts_with("error: `fd://` is no address of a Docker"), "{stderr}");
     let (code, stderr) = tried("unix:///nowhere/docker.sock", &["plain"]);
     assert_eq!((code, stderr.lines().next()), (Some(2), Some("error: `images/plain` is no node image")));
     assert!(!place.path("store").exists() && !place.path("project/out").exists());

@@ -74,6 +74,23 @@ pub(super) struct Locking {
     pub(super) lock: Option<OsString>,
 }
 
+/// Where steps run.
+#[derive(Debug, Args)]
+pub(super) struct Sandboxing {
+    /// Where steps run; what they give is the same
+    #[arg(long, value_name = "KIND", default_value = "namespace")]
+    pub(super) sandbox: Sandbox,
+}
+
+/// The kinds of sandboxes.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Sandbox {
+    /// Linux namespaces of this machine
+    Namespace,
+    /// Containers of a Docker or Podman engine, which may be elsewhere
+    Docker,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Build {
     /// Images or packages; by default the project's default image
@@ -81,6 +98,8 @@ pub(super) struct Build {
     pub(super) targets: Vec<String>,
     #[command(flatten)]
     pub(super) locking: Locking,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
@@ -108,6 +127,8 @@ pub(super) struct Try {
     /// Write the result as an in-toto statement about the image's digest too
     #[arg(long, value_name = "FILE")]
     pub(super) attest: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,

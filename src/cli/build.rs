@@ -13,11 +13,13 @@ use crate::pipeline::{self, Built};
 use crate::plan::{Plan, Work};
 use crate::realise::{Context, Outcome};
 use crate::recipe::Project;
+use crate::sandbox::Sandbox;
 use crate::store::Store;
 
 /// What steps are realised with in this session.
 pub(super) fn realising<'a>(
     session: &'a Session,
+    sandbox: &'a dyn Sandbox,
     store: &'a Store,
     network: &'a Network,
     jobs: Option<u16>,
@@ -26,7 +28,7 @@ pub(super) fn realising<'a>(
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     Context {
         store,
-        sandbox: &session.sandbox,
+        sandbox,
         network,
         events: &session.progress,
         cancel: &session.cancel,
@@ -38,13 +40,14 @@ pub(super) fn realising<'a>(
 pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     let project = session.project()?;
     let targets = project.targets(&command.targets)?;
+    let sandbox = Session::sandbox(&command.sandboxing)?;
     let (store, network) = (session.store()?, session.network()?);
     let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
     // People read `out/x` more easily than `./out/x`.
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
-    let context = realising(session, &store, &network, command.jobs, command.keep_going);
+    let context = realising(session, &*sandbox, &store, &network, command.jobs, command.keep_going);
     let (built, outcome) = pipeline::build(&plan, &project, &out, &context)?;
     session.progress.finish();
     if session.common.json {

@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{export, fetch, lock, pipeline, realise, recipe, store};
+use crate::{engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
 
 /// Why a command did not do what it was asked.
 pub(super) struct Failure {
@@ -22,12 +22,14 @@ macro_rules! failures {
 }
 
 failures!(
+    engine::Error,
     export::Error,
     fetch::Error,
     lock::Error,
     pipeline::Error,
     realise::Error,
     recipe::Error,
+    sandbox::Error,
     store::Error,
     Problem
 );

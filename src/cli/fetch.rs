@@ -9,12 +9,14 @@ use super::session::Session;
 use super::text;
 use crate::pipeline;
 use crate::plan::Work;
+use crate::sandbox::Namespace;
 
 pub(super) fn run(session: &Session, command: &Fetch) -> Result<i32, Failure> {
     let store = session.store()?;
     let network = session.network()?;
     let (_, plan) = session.plan(&command.targets, &store)?;
-    let outcome = pipeline::fetch(&plan, &realising(session, &store, &network, None, true))?;
+    let outcome =
+        pipeline::fetch(&plan, &realising(session, &Namespace::default(), &store, &network, None, true))?;
     let size = |step: &usize| match &plan.steps[*step].work {
         Work::Fetch(_) => outcome.artifacts.get(step).map_or(0, |digest| digest.size),
         _ => 0,

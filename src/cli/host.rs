@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::engine;
 use crate::fetch::settings::Host;
 
 fn path(variable: &str) -> Option<PathBuf> {
@@ -16,9 +17,17 @@ pub(super) fn store() -> Option<PathBuf> {
     path("NODEIMG_STORE").or_else(|| Some(cache()?.join("nodeimg")))
 }
 
-/// Tells where Docker is, if the user says so.
-pub(super) fn docker() -> Option<String> {
-    std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+/// Tells what this host says about container engines.
+pub(super) fn engine() -> engine::Settings {
+    let text = |variable| std::env::var(variable).ok().filter(|text: &String| !text.is_empty());
+    engine::Settings {
+        host: text("DOCKER_HOST"),
+        tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
+        cert_path: path("DOCKER_CERT_PATH"),
+        context: text("DOCKER_CONTEXT"),
+        config: path("DOCKER_CONFIG").unwrap_or_else(|| path("HOME").unwrap_or_default().join(".docker")),
+        runtime_dir: path("XDG_RUNTIME_DIR"),
+    }
 }
 
 /// Tells whether colours are wanted (no-color.org).

@@ -2,24 +2,24 @@
 
 use std::path::PathBuf;
 
-use super::arguments::{Common, Locking};
+use super::arguments::{self, Common, Locking, Sandboxing};
 use super::failure::{Failure, Problem};
 use super::host;
 use super::progress::{Progress, Verbosity};
 use crate::base::{Arch, Cancel};
+use crate::engine::Engine;
 use crate::fetch::{self, Network, Settings};
 use crate::lock::{self, Elsewhere, Locked, Update};
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::recipe::{Id, Project};
-use crate::sandbox::Namespace;
+use crate::sandbox::{Docker, Namespace, Sandbox};
 use crate::store::Store;
 
 pub(super) struct Session {
     pub(super) common: Common,
     pub(super) progress: Progress,
     pub(super) cancel: Cancel,
-    pub(super) sandbox: Namespace,
 }
 
 impl Session {
@@ -36,7 +36,7 @@ impl Session {
             let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, cancel.flag());
             let _ = signal_hook::flag::register(signal, cancel.flag());
         }
-        Self { common, progress: Progress::new(verbosity), cancel, sandbox: Namespace::default() }
+        Self { common, progress: Progress::new(verbosity), cancel }
     }
 
     pub(super) fn project(&self) -> Result<Project, Failure> {
@@ -57,6 +57,14 @@ impl Session {
             return Ok(Network::offline());
         }
         Ok(Network::new(Settings::load(&host::settings())?))
+    }
+
+    /// Where steps run. What was asked for is there, or it is an error: never another one.
+    pub(super) fn sandbox(asked: &Sandboxing) -> Result<Box<dyn Sandbox>, Failure> {
+        Ok(match asked.sandbox {
+            arguments::Sandbox::Namespace => Box::new(Namespace::default()),
+            arguments::Sandbox::Docker => Box::new(Docker::new(Engine::connect(&host::engine())?)?),
+        })
     }
 
     pub(super) fn arch() -> Result<Arch, Failure> {

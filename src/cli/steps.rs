@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::plan::{Plan, StepId};
 use crate::realise::{self, Care};
 use crate::recipe;
-use crate::sandbox::Exit;
+use crate::sandbox::{Exit, Namespace};
 use crate::store::Store;
 
 pub(super) fn log(session: &Session, command: &Log) -> Result<i32, Failure> {
@@ -28,7 +28,8 @@ pub(super) fn shell(session: &Session, command: &Shell) -> Result<i32, Failure> 
     let store = session.store()?;
     let (plan, step) = find(session, &command.step, &store)?;
     let network = session.network()?;
-    let context = realising(session, &store, &network, None, false);
+    let sandbox = Namespace::default();
+    let context = realising(session, &sandbox, &store, &network, None, false);
     let outcome = realise::realise(&plan, &plan.steps[step].inputs, Care::Quick, &context)?;
     let inputs: Vec<_> = plan.steps[step].inputs.iter().map(|input| outcome.artifacts[input]).collect();
     session.progress.finish();

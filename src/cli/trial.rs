@@ -10,7 +10,7 @@ use super::session::Session;
 use super::{code, host, text};
 use crate::base::Blame;
 use crate::cluster::{After, Report};
-use crate::export::docker::{self, Engine};
+use crate::export::docker::Engine;
 use crate::pipeline;
 use crate::recipe::{Id, Project, Role};
 
@@ -18,8 +18,8 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let project = session.project()?;
     let image = node_image(&project, command.image.as_deref())?;
     // Before anything is built: without an engine there is nothing to build for.
-    let address = host::docker().unwrap_or_else(|| docker::DEFAULT_HOST.to_owned());
-    let engine = Engine::connect(&address)?;
+    let engine = Engine::connect(&host::engine())?;
+    let sandbox = Session::sandbox(&command.sandboxing)?;
     let mut names = vec![image.to_string()];
     names.extend(pipeline::TOOLS.map(|tool| format!("packages/{tool}")));
     let targets = project.targets(&names)?;
@@ -27,7 +27,7 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
-    let context = realising(session, &store, &network, command.jobs, false);
+    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
     let (built, _) = pipeline::build(&plan, &project, &out, &context)?;
     let after = if command.keep { After::Keep } else { After::Delete };
     let report = pipeline::try_image(&plan, &built, &image, &engine, after, &context)?;

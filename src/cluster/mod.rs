@@ -1,7 +1,7 @@
 //! A node image at work: a throw-away kind cluster of it, in which the examples of its runtimes run.
 //!
 //! In go a node's description, the archives of the images that its examples run, the programs to do it with
-//! ([`Tools`]) and the address of a Docker engine that has the node image; out comes what happened ([`Report`]). The
+//! ([`Tools`]) and the way to a Docker engine that has the node image; out comes what happened ([`Report`]). The
 //! cluster has a name of its own and is deleted however the trial ends, unless it is to be kept. What a failed trial
 //! leaves is kept below `logs`.
 //!
@@ -24,6 +24,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -74,8 +75,8 @@ pub struct Trial<'a> {
 pub struct Context<'a> {
     /// The programs.
     pub tools: &'a Tools,
-    /// The engine, as `DOCKER_HOST` writes it.
-    pub host: &'a str,
+    /// What tells the programs where the engine is.
+    pub engine: &'a [(&'static str, OsString)],
     /// Who is told.
     pub events: &'a dyn Sink,
     /// When to stop.
@@ -88,7 +89,7 @@ const EXAMPLES: Duration = Duration::from_secs(120);
 /// Creates a cluster, runs the examples in it and deletes it.
 pub fn run(trial: &Trial<'_>, context: &Context<'_>) -> Result<Report, Error> {
     let scratch = tempfile::Builder::new().prefix("nodeimg-try-").tempdir().map_err(Error::scratch)?;
-    let programs = program::Programs::new(context.tools, context.host, scratch.path());
+    let programs = program::Programs::new(context.tools, context.engine, scratch.path());
     let cluster = kind::Cluster::named(&programs, &kind::unique_name());
     let _ = fs_err::remove_dir_all(trial.logs);
     let tried = examine(&cluster, trial, context);

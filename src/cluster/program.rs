@@ -48,16 +48,16 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Programs<'a> {
-    pub(super) fn new(tools: &'a Tools, host: &str, scratch: &Path) -> Self {
+    pub(super) fn new(tools: &'a Tools, engine: &[(&'static str, OsString)], scratch: &Path) -> Self {
         let kubeconfig = scratch.join("kubeconfig");
         let path = tools.docker.parent().unwrap_or(Path::new("/")).as_os_str().to_owned();
-        let env = vec![
+        let mut env = vec![
             ("PATH", path),
             ("HOME", scratch.into()),
             ("KUBECONFIG", kubeconfig.clone().into()),
-            ("DOCKER_HOST", host.into()),
             ("KIND_EXPERIMENTAL_PROVIDER", "docker".into()),
         ];
+        env.extend_from_slice(engine);
         Self { tools, env, kubeconfig }
     }
 

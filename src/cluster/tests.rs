@@ -14,10 +14,14 @@ fn tools(folder: &Path, script: &str) -> Tools {
     Tools { kind: path("kind"), kubectl: path("kubectl"), docker: path("docker") }
 }
 
+fn engine() -> [(&'static str, OsString); 1] {
+    [("DOCKER_HOST", "unix:///docker".into())]
+}
+
 fn run(script: &str, limit: Duration, cancel: &Cancel) -> Result<String, Error> {
     let folder = tempfile::tempdir().unwrap();
     let tools = tools(folder.path(), script);
-    let programs = Programs::new(&tools, "unix:///docker", folder.path());
+    let programs = Programs::new(&tools, &engine(), folder.path());
     let call = Call { program: Program::Kind, arguments: &["say", "it"], input: "in\n", limit };
     programs.run(call, cancel)
 }
@@ -86,7 +90,7 @@ fn attempt(create: &str, cancel: &Cancel) -> (Result<Report, Error>, String) {
         logs: &folder.path().join("logs"),
         after: After::Keep,
     };
-    let context = Context { tools: &tools, host: "unix:///docker", events: &event::Silent, cancel };
+    let context = Context { tools: &tools, engine: &engine(), events: &event::Silent, cancel };
     let done = run_trial(&trial, &context);
     (done, fs_err::read_to_string(calls).unwrap())
 }

@@ -10,20 +10,15 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::query_parameters::ImportImageOptionsBuilder;
 use futures_util::{StreamExt as _, stream};
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::Error;
 use crate::base::event::Outcome;
 use crate::base::{Cancel, Digest};
+use crate::engine::{self, Settings};
 use crate::image;
 use crate::store::{Store, Tree};
 
-/// Where Docker listens unless `DOCKER_HOST` says otherwise.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-
-/// How long an engine may take to say that it is there.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How long one may take to unpack an image that it has got.
 const LOAD: Duration = Duration::from_secs(600);
 
@@ -34,31 +29,21 @@ const AHEAD: usize = 4;
 /// A Docker engine that answers.
 #[derive(Debug)]
 pub struct Engine {
-    host: String,
+    engine: engine::Engine,
     docker: Docker,
-    runtime: Runtime,
 }
 
 impl Engine {
-    /// Connects to the engine at `host`, as `DOCKER_HOST` writes it, and agrees with it on a version.
-    pub fn connect(host: &str) -> Result<Engine, Error> {
-        if !["unix://", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme)) {
-            return Err(Error::DockerHost { host: host.to_owned() });
-        }
-        let absent = |source| Error::NoDocker { host: host.to_owned(), source };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| absent(error.into()))?;
-        let docker = runtime
-            .block_on(async {
-                Docker::connect_with_host(host)?.with_timeout(ANSWER).negotiate_version().await
-            })
-            .map_err(absent)?;
-        Ok(Engine { host: host.to_owned(), docker: docker.with_timeout(LOAD), runtime })
+    /// Connects to the engine that is meant.
+    pub fn connect(settings: &Settings) -> Result<Engine, Error> {
+        let engine = engine::Engine::connect(settings)?;
+        let docker = engine.client(LOAD);
+        Ok(Engine { engine, docker })
     }
 
-    /// Tells where the engine is.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// Gives the connection itself.
+    pub fn engine(&self) -> &engine::Engine {
+        &self.engine
     }
 
     /// Brings an image, a tree of the store, into the engine unless it is there.
@@ -82,7 +67,7 @@ impl Engine {
     /// Asks which image has a name.
     fn id(&self, reference: &str) -> Result<Option<String>, Error> {
         use bollard::errors::Error::DockerResponseServerError;
-        match self.runtime.block_on(self.docker.inspect_image(reference)) {
+        match self.engine.block_on(self.docker.inspect_image(reference)) {
             Ok(found) => Ok(found.id),
             Err(DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(source) => Err(Error::DockerLoad { reference: reference.to_owned(), source }),
@@ -104,7 +89,7 @@ impl Engine {
                 }
                 written
             });
-            let sent = self.runtime.block_on(async {
+            let sent = self.engine.block_on(async {
                 let options = ImportImageOptionsBuilder::new().quiet(true).build();
                 let mut told = std::pin::pin!(self.docker.import_image_stream(options, body, None));
                 while let Some(line) = told.next().await {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::Blame;
-use crate::{image, store};
+use crate::{engine, image, store};
 
 /// Says why an output was not written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -33,17 +33,10 @@ pub enum Error {
     #[error("cannot {action} `{path}`")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 
-    /// No Docker answers.
-    #[error("no Docker answers at `{host}`")]
-    #[diagnostic(help(
-        "start Docker and be allowed to use it (`docker version` shows both), or name another with `DOCKER_HOST`"
-    ))]
-    NoDocker { host: String, source: bollard::errors::Error },
-
-    /// The address is none that nodeimg can speak to.
-    #[error("`{host}` is no address of a Docker that nodeimg can speak to")]
-    #[diagnostic(help("set `DOCKER_HOST` to `unix:///path` or `tcp://host:port`"))]
-    DockerHost { host: String },
+    /// There is no engine.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] engine::Error),
 
     /// Docker refused an image, or went away.
     #[error("Docker did not load `{reference}`")]
@@ -69,7 +62,8 @@ impl Error {
     /// Tells whose fault the error is.
     pub fn blame(&self) -> Blame {
         match self {
-            Error::NoPlace { .. } | Error::DockerHost { .. } => Blame::Usage,
+            Error::NoPlace { .. } => Blame::Usage,
+            Error::Engine(error) => error.blame(),
             Error::Cancelled => Blame::Cancelled,
             Error::Image(error) => error.blame(),
             Error::Store(error) => error.blame(),

@@ -57,7 +57,7 @@ pub fn try_image(
     };
     let with = cluster::Context {
         tools: &tools,
-        host: engine.host(),
+        engine: engine.engine().variables(),
         events: context.events,
         cancel: context.cancel,
     };

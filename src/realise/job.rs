@@ -1,6 +1,6 @@
 //! Runs of a plan as jobs of the sandbox: inputs laid out, output kept, results taken in.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -102,8 +102,8 @@ pub(super) fn run(
     let store = context.store;
     let laid = lay(context, run, base, placed)?;
     if run.kind == RunKind::System {
-        let Job { argv, env, mounts, limits, .. } = &laid.job;
-        let script = root::Step { argv, env, mounts, limits: *limits };
+        let Job { argv, env, mounts, known, limits, .. } = &laid.job;
+        let script = root::Step { argv, env, mounts, known, limits: *limits };
         let result =
             root::run(store, context.sandbox, base, &script, &mut |part| printed.take(part), context.cancel);
         return match result {
@@ -182,11 +182,12 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
     };
     let mut mounts = Vec::new();
     let lower = checkout.path().to_owned();
+    let mut known = BTreeMap::from([(lower.clone(), *base)]);
     let mut checkouts = vec![checkout];
     let (root, identity) = match run.kind {
         RunKind::System => (Root::Changeable { lower, changes: folder("changes")? }, Identity::Administrator),
         RunKind::Build | RunKind::Test => {
-            mounts.push(mount(folder("build")?, "/build", Access::Writable));
+            mounts.push(mount(folder("build")?, "/build", Access::Scratch));
             if run.kind == RunKind::Build {
                 mounts.push(mount(folder("out")?, "/out", Access::Writable));
             }
@@ -201,6 +202,7 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
                     folder(path.relative())?;
                 }
                 let checkout = store.checkout(digest)?;
+                known.insert(checkout.path().to_owned(), *digest);
                 mounts.push(Mount {
                     source: checkout.path().to_owned(),
                     target: (*path).clone(),
@@ -214,8 +216,16 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
     }
     let mut env = run.env.clone();
     env.insert("JOBS".to_owned(), context.jobs.to_string());
-    let job =
-        Job { argv: run.argv.clone(), env, cwd: run.cwd.clone(), root, mounts, identity, limits: run.limits };
+    let job = Job {
+        argv: run.argv.clone(),
+        env,
+        cwd: run.cwd.clone(),
+        root,
+        mounts,
+        identity,
+        limits: run.limits,
+        known,
+    };
     Ok(Laid { job, scratch, _checkouts: checkouts })
 }
 

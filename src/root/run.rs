@@ -1,6 +1,7 @@
 //! Runs a script as administrator over a tree, and gives the tree that it leaves.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::Error;
 use crate::base::{Cancel, Digest, GuestPath};
@@ -16,6 +17,8 @@ pub struct Step<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// What is mounted beside the root.
     pub mounts: &'a [Mount],
+    /// Which trees those mounts are, as far as that is known.
+    pub known: &'a BTreeMap<PathBuf, Digest>,
     /// When it is stopped.
     pub limits: Limits,
 }
@@ -38,6 +41,9 @@ pub fn run(
 ) -> Result<(Tree, Finished), Error> {
     let before = store.tree(base)?;
     let scratch = store.scratch()?;
+    let checkout = store.checkout(base)?;
+    let mut known = step.known.clone();
+    known.insert(checkout.path().to_owned(), *base);
     let job = |root| Job {
         argv: step.argv.to_vec(),
         env: step.env.clone(),
@@ -46,8 +52,8 @@ pub fn run(
         mounts: step.mounts.to_vec(),
         identity: Identity::Administrator,
         limits: step.limits,
+        known: known.clone(),
     };
-    let checkout = store.checkout(base)?;
     let changes = scratch.path().join("changes");
     fs_err::create_dir(&changes).map_err(|source| crate::store::Error::Io {
         action: "create",

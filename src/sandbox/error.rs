@@ -57,6 +57,34 @@ pub enum Error {
     ))]
     Setup { what: String, reason: io::Error },
 
+    #[error("the file system of the engine at `{host}` has only {left} MiB left; the step was stopped")]
+    #[diagnostic(help("free some space there: `docker system df` shows what uses it"))]
+    EngineFull { host: String, left: u64 },
+
+    #[error("the container could not {what}: {reason}")]
+    #[diagnostic(help(
+        "the engine, or what guards its machine, forbids something that the sandbox needs; the namespace sandbox runs without an engine"
+    ))]
+    Container { what: String, reason: String },
+
+    #[error("the container ended without saying how\n  {detail}")]
+    ContainerLost { detail: String },
+
+    #[error("the engine at `{host}` runs programs for {theirs}, this nodeimg is one for {ours}")]
+    #[diagnostic(help("name another engine with `DOCKER_HOST`"))]
+    OtherMachine { host: String, theirs: String, ours: String },
+
+    #[error("a container has no terminal to open a shell at")]
+    #[diagnostic(help("leave out `--sandbox docker`: the namespace sandbox shows a step the same"))]
+    NoShell,
+
+    #[error("Docker did not {what}")]
+    Docker { what: &'static str, source: bollard::errors::Error },
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] crate::engine::Error),
+
     #[error("the sandbox ended without saying how")]
     Lost,
 
@@ -73,6 +101,7 @@ impl Error {
         match self {
             Error::Limit { .. } => Blame::Build,
             Error::Cancelled => Blame::Cancelled,
+            Error::Engine(error) => error.blame(),
             _ => Blame::Machine,
         }
     }

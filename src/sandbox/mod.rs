@@ -4,11 +4,13 @@
 //! the same job. Network is never there. Isolation never weakens by itself: where a host can't, the error says
 //! why and what to do.
 
+mod docker;
 mod error;
 mod namespace;
 
+pub use docker::Docker;
 pub use error::{Error, Limit};
-pub use namespace::{Namespace, enter_if_asked};
+pub use namespace::Namespace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Cancel, GuestPath};
+use crate::base::{Cancel, Digest, GuestPath};
 
 /// A process to run, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Job {
     pub identity: Identity,
     /// When the job is stopped.
     pub limits: Limits,
+    /// Which of the folders above that are only read hold which tree, as far as that is known: where they have to be sent
+    /// somewhere, they may be there already.
+    pub known: BTreeMap<PathBuf, Digest>,
 }
 
 /// What stands at `/`. Paths are this machine's.
@@ -69,6 +74,8 @@ pub enum Access {
     ReadOnly,
     /// Read and write.
     Writable,
+    /// Read and write; what is left there nobody needs, and it may not be at `source` afterwards.
+    Scratch,
 }
 
 /// Who a job's processes are.
@@ -134,6 +141,13 @@ pub struct Finished {
     pub peak_memory: u64,
     /// Processor time of all its processes.
     pub cpu: Duration,
+}
+
+/// Turns this process into a sandbox's own side if that is what it was started for; else returns. Must come first in
+/// `main`, before any thread.
+pub fn enter_if_asked() {
+    namespace::enter_if_asked();
+    docker::enter_if_asked();
 }
 
 /// Runs jobs. When `run` returns, no process of the job is left.

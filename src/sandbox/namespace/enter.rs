@@ -28,9 +28,8 @@ impl<T, E: Into<std::io::Error>> During<T> for Result<T, E> {
     }
 }
 
-/// Turns this process into the sandbox's side if that is what it was started for; else returns. Must come first in
-/// `main`, before any thread.
-pub fn enter_if_asked() {
+/// Turns this process into the sandbox's side if that is what it was started for; else returns.
+pub(in crate::sandbox) fn enter_if_asked() {
     if std::env::args_os().next().is_some_and(|name| name == MARK) {
         // SAFETY: descriptor 0 is the socket that `Namespace::start` put there, and nothing else uses it.
         let socket = unsafe { <UnixStream as std::os::fd::FromRawFd>::from_raw_fd(0) };

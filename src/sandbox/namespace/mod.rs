@@ -32,7 +32,7 @@ use super::error::{Error, Limit};
 use super::{Finished, Job, Sandbox};
 use crate::base::Cancel;
 
-pub use enter::enter_if_asked;
+pub(super) use enter::enter_if_asked;
 
 /// What stands in `argv[0]` of a program that is to be the sandbox's side.
 const MARK: &str = "nodeimg-sandbox";

@@ -21,7 +21,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(job: &Job) -> Self {
-        let mounts = job.mounts.iter().filter(|mount| mount.access == Access::Writable);
+        let mounts = job.mounts.iter().filter(|mount| mount.access != Access::ReadOnly);
         let mut writable: Vec<_> = mounts.map(|mount| PathBuf::from(mount.target.as_str())).collect();
         if let Root::Changeable { .. } | Root::Writable { .. } = job.root {
             writable.push(PathBuf::from("/"));
