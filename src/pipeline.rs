@@ -17,10 +17,11 @@ mod trial;
 use std::path::Path;
 
 pub use error::Error;
-pub use outputs::Built;
+pub use outputs::{Built, Delivered};
 pub use trial::{TOOLS, try_image};
 
 use crate::base::{Arch, Cancel};
+use crate::export::{self, Output};
 use crate::fetch;
 use crate::lock::{self, Elsewhere, Locked, Resolution, Update};
 use crate::plan::Plan;
@@ -79,21 +80,35 @@ pub fn build(
     out: &Path,
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
+    let nowhere = export::Here { docker: "", containerd: "" };
+    let usual: Result<Vec<_>, _> = export::USUAL.iter().map(|form| export::open(form, &nowhere)).collect();
+    build_into(plan, project, out, &usual?, context)
+}
+
+/// The same, with images in the forms that are asked for in place of the usual ones.
+pub fn build_into(
+    plan: &Plan,
+    project: &Project,
+    out: &Path,
+    forms: &[Box<dyn Output>],
+    context: &Context<'_>,
+) -> Result<(Vec<Built>, Outcome), Error> {
     registry::find_pypi(|| registry::is_lacking(plan, &plan.wanted(), context.store), &context.fetch())?;
-    match attempt(plan, project, out, Care::Quick, context) {
+    match attempt(plan, project, out, forms, Care::Quick, context) {
         Err(error) if error.is_lost() => {}
         result => return result,
     }
     realise::mend(context)?;
     let targets: Vec<_> = plan.targets.iter().map(|target| target.recipe.clone()).collect();
     files::take_in(project, &targets, context.store)?;
-    attempt(plan, project, out, Care::Thorough, context)
+    attempt(plan, project, out, forms, Care::Thorough, context)
 }
 
 fn attempt(
     plan: &Plan,
     project: &Project,
     out: &Path,
+    forms: &[Box<dyn Output>],
     care: Care,
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
@@ -101,7 +116,7 @@ fn attempt(
     let mut built = Vec::new();
     for target in &plan.targets {
         check(context.cancel)?;
-        built.push(outputs::write(target, &outcome, out, context)?);
+        built.push(outputs::write(target, &outcome, out, forms, context)?);
     }
     outputs::keep(plan, &outcome, project, context.store)?;
     Ok((built, outcome))

@@ -1,9 +1,12 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::export;
 
 /// Reproducible Kubernetes node images with WebAssembly runtimes.
 #[derive(Debug, Parser)]
@@ -74,6 +77,17 @@ pub(super) struct Locking {
     pub(super) lock: Option<OsString>,
 }
 
+/// Lists the forms for help.
+fn forms() -> String {
+    let mut text = "The form that images leave in; may be given several times:\n\n".to_owned();
+    for form in export::FORMS {
+        let _ = writeln!(text, "  {:<24} {}", format!("{}[={}]", form.name, form.place), form.about);
+    }
+    let _ =
+        write!(text, "\nBy default `{}`, in the image's folder below `out`", export::USUAL.join("` and `"));
+    text
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Build {
     /// Images or packages; by default the project's default image
@@ -87,6 +101,9 @@ pub(super) struct Build {
     /// Where outputs go; by default `out` in the project's folder
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// The form that images leave in; may be given several times
+    #[arg(long, value_name = "FORM[=PLACE]", long_help = forms())]
+    pub(super) output: Vec<String>,
     /// Go on with what does not depend on a failed step
     #[arg(long)]
     pub(super) keep_going: bool,

@@ -61,6 +61,10 @@ pub(super) enum Problem {
     #[diagnostic(help("name a folder like `lockfiles/` for several"))]
     OneLock(usize),
 
+    #[error("`--output {output}` has room for one image, {images} are built")]
+    #[diagnostic(help("leave the place away: each image has a folder of its own"))]
+    OneImage { output: String, images: usize },
+
     #[error("`{0}` is no node image")]
     #[diagnostic(help("name an image whose recipe has `[node]`"))]
     NoNode(String),
@@ -79,6 +83,7 @@ impl Problem {
             | Problem::NoLog(_)
             | Problem::NoLock(_)
             | Problem::OneLock(_)
+            | Problem::OneImage { .. }
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
                 Blame::Machine
