@@ -7,18 +7,22 @@
 //!
 //! Each takes what the one before gave. Nothing here reads the environment or prints.
 
+mod catalog;
 mod error;
 mod files;
 mod outputs;
+mod record;
 mod registry;
 mod resolve;
 mod trial;
 
 use std::path::Path;
 
+pub use catalog::{Catalog, FILE as CATALOG, read as catalog, schema as catalog_schema};
 pub use error::Error;
 pub use outputs::{Built, Delivered};
-pub use trial::{TOOLS, try_image};
+pub use record::note as record;
+pub use trial::{TOOLS, try_alone, try_image};
 
 use crate::base::{Arch, Cancel};
 use crate::export::{self, Output};
@@ -118,6 +122,7 @@ fn attempt(
         check(context.cancel)?;
         built.push(outputs::write(target, &outcome, out, forms, context)?);
     }
+    catalog::write(plan, &outcome, &built, project, out, context.store)?;
     outputs::keep(plan, &outcome, project, context.store)?;
     Ok((built, outcome))
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod cli;
+mod engines;
 mod everywhere;
 mod faults;
 mod image;

@@ -44,6 +44,8 @@ pub(super) enum Command {
     Build(Build),
     /// Build a node image, run it as a throw-away kind cluster and check what its examples do there
     Try(Try),
+    /// List the node images that were built: what is in them and what boots them
+    Catalog(Catalog),
     /// Pin what recipes ask for in `lockfiles/`, and show what changed
     Lock(Lock),
     /// Bring everything that a build needs into the store
@@ -119,6 +121,12 @@ pub(super) struct Try {
     /// Leave the cluster up if it got so far, and say how to use and delete it
     #[arg(long)]
     pub(super) keep: bool,
+    /// Run the examples with the image's containerd by itself, in seconds: no Docker, no Kubernetes; needs root
+    #[arg(long, conflicts_with_all = ["keep", "record"])]
+    pub(super) no_cluster: bool,
+    /// If all went well, note in `trials/` that this kind booted the image; `nodeimg catalog` shows it
+    #[arg(long)]
+    pub(super) record: bool,
     /// Write the result as JUnit XML too
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
@@ -128,6 +136,16 @@ pub(super) struct Try {
     /// Where outputs go; by default `out` in the project's folder
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Catalog {
+    /// Where the outputs are; by default `out` in the project's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Print the JSON schema of `catalog.json`
+    #[arg(long)]
+    pub(super) schema: bool,
 }
 
 #[derive(Debug, Args)]

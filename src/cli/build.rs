@@ -108,9 +108,10 @@ fn summary(built: &Built) -> String {
         return format!("{:>10} {}\n{state:>10} {files}", "package", built.recipe.name);
     };
     let layers = text::count(image.layers.len(), "layer");
+    let wrote = if built.files.is_empty() { String::new() } else { format!("\n{state:>10} {files}") };
     let delivered: String = built.delivered.iter().map(delivered).collect();
     format!(
-        "{:>10} {reference}\n{:>10} {}\n{:>10} {} in {layers}\n{state:>10} {files}{delivered}",
+        "{:>10} {reference}\n{:>10} {}\n{:>10} {} in {layers}{wrote}{delivered}",
         "image",
         "digest",
         image.manifest.hash.oci(),

@@ -69,6 +69,10 @@ pub(super) enum Problem {
     #[diagnostic(help("name an image whose recipe has `[node]`"))]
     NoNode(String),
 
+    #[error("no catalog of node images at `{0}`")]
+    #[diagnostic(help("`nodeimg build` of a node image writes it"))]
+    NoCatalog(String),
+
     #[error("can't write the report")]
     Report(#[source] std::io::Error),
 
@@ -84,6 +88,7 @@ impl Problem {
             | Problem::NoLock(_)
             | Problem::OneLock(_)
             | Problem::OneImage { .. }
+            | Problem::NoCatalog(_)
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
                 Blame::Machine

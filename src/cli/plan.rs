@@ -30,6 +30,7 @@ fn verb(work: &Work) -> &'static str {
         Work::Patch { .. } => "patch",
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
+        Work::Survey { .. } => "read",
         Work::Image(_) => "assemble",
     }
 }

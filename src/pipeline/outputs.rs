@@ -5,6 +5,7 @@
 //! out/<image>/image.tar         the same as one file: docker-archive and OCI layout in one
 //! out/<image>/*.yaml            a node's manifests
 //! out/<image>/workloads/*.tar   images that the node's examples run
+//! out/catalog.json              what the node images are
 //! out/packages/<package>/       a package's result
 //! ```
 
@@ -125,7 +126,7 @@ fn deliver(
 }
 
 /// Writes a small file in one step, unless it says the same; tells whether it was written.
-fn replace(path: &Path, text: &str) -> Result<bool, Error> {
+pub(super) fn replace(path: &Path, text: &str) -> Result<bool, Error> {
     if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(false);
     }
