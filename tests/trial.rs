@@ -47,6 +47,18 @@ until docker ps --quiet | grep -q .; do
   kill -0 "$second"
   sleep 0.1
 done
+# Its node is as good as any other to take an image.
+node=$(docker ps --quiet)
+cluster=$(docker inspect --format '{{index .Config.Labels "io.x-k8s.kind.cluster"}}' "$node")
+until docker exec "$node" ctr --namespace k8s.io version > /dev/null 2>&1; do
+  kill -0 "$second"
+  sleep 0.1
+done
+for image in wasm-checks again; do
+  "$PROGRAM" build --lock --json --out "$1/out" wasm-checks --output "kind=$cluster" > "$1/$image.json"
+done
+docker exec "$node" ctr --namespace k8s.io images ls > "$1/images"
+"$PROGRAM" build --lock --out "$1/out" wasm-checks --output kind=other 2> "$1/other" || echo $? >> "$1/other"
 kill -INT "$second"
 code=0
 wait "$second" || code=$?
@@ -115,6 +127,20 @@ fn the_node_image_runs_wasm_beside_an_ordinary_container() {
     // The image was there, the trial stopped, and neither left a container.
     assert!(text("second").contains("reused nodeimg/kind-wasmtime-debian"), "{}", text("second"));
     assert_eq!(text("code"), "130\n");
+    // What was brought to the running node is there under its name and by its digest, and was sent once.
+    let brought = |name: &str| serde_json::from_str::<Value>(&text(name)).unwrap()["targets"][0].clone();
+    let (first, again) = (brought("wasm-checks.json"), brought("again.json"));
+    assert_eq!(first["delivered"][0]["sent"], first["size"], "{first:#}");
+    assert_eq!(again["delivered"][0]["unchanged"], true, "{again:#}");
+    let (reference, digest) = (first["reference"].as_str().unwrap(), first["digest"].as_str().unwrap());
+    let (repository, _) = reference.rsplit_once(':').unwrap();
+    for name in [format!("docker.io/{reference} "), format!("docker.io/{repository}@{digest} ")] {
+        let line = text("images").lines().any(|line| line.starts_with(&name) && line.contains(digest));
+        assert!(line, "{name} in\n{}", text("images"));
+    }
+    let other = text("other");
+    assert!(other.contains("no node of a kind cluster `other` runs in the Docker at"), "{other}");
+    assert!(other.contains("hint: clusters there: `nodeimg-") && other.ends_with("\n4\n"), "{other}");
     assert_eq!(text("left"), "");
 }
 
