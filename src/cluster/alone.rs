@@ -204,6 +204,22 @@ mod tests {
     use crate::base::GuestPath;
 
     #[test]
+    fn who_may_not_is_told_what_to_do() {
+        use miette::Diagnostic as _;
+        let (one, other) = (Error::NotRoot, Error::Host { tail: "unshare: no".to_owned() });
+        assert_eq!(one.to_string(), "a node's containerd by itself wants root");
+        assert_eq!(
+            one.help().unwrap().to_string(),
+            "run the command as root, or leave `--no-cluster` away where Docker is"
+        );
+        assert_eq!(
+            other.to_string(),
+            "this host does not let a node's containerd run by itself\nunshare: no"
+        );
+        assert!([one, other].iter().all(|error| error.blame() == crate::base::Blame::Machine));
+    }
+
+    #[test]
     fn ctr_is_told_what_a_pod_would_have() {
         let container = ExampleContainer {
             name: "words".into(),
