@@ -44,6 +44,8 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
         let kind = &project.packages[&Name::new("kind").expect("a constant name")].version;
         let path = pipeline::record(project.path(), &image.name, &report.digest, kind)?;
         session.progress.line(&format!("{:>10} {}", "recorded", path.display()));
+        // The catalog tells of it.
+        pipeline::build(&plan, &project, &out, &context)?;
     }
     if let Some(path) = &command.junit {
         write(path, &report.junit())?;

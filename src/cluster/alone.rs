@@ -102,7 +102,7 @@ fn cases(node: &Node) -> Vec<Case<'_>> {
         for container in &runtime.example {
             cases.push(Case { runtime: Some(runtime), container, annotations: BTreeMap::new() });
         }
-        for pod in &runtime.trial {
+        for pod in runtime.trial.iter().filter(|pod| !pod.needs_cluster) {
             let own = (pod.class == TrialClass::Own).then_some(runtime);
             let annotations: BTreeMap<_, _> =
                 pod.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
@@ -125,6 +125,8 @@ fn prepare(trial: &Alone<'_>, cases: &[Case<'_>], group: &str, work: &Path) -> s
         let words = words(case, number, group, trial.workloads);
         let text: String = words.iter().flat_map(|word| [word.as_str(), "\0"]).collect();
         fs_err::write(work.join(format!("cases/{number}")), text)?;
+        let stdin = case.container.stdin.as_deref().unwrap_or_default();
+        fs_err::write(work.join(format!("cases/{number}.stdin")), stdin)?;
     }
     Ok(())
 }
@@ -204,6 +206,22 @@ fn remove_cgroups(group: &str) {
 mod tests {
     use super::*;
     use crate::base::GuestPath;
+
+    #[test]
+    fn who_may_not_is_told_what_to_do() {
+        use miette::Diagnostic as _;
+        let (one, other) = (Error::NotRoot, Error::Host { tail: "unshare: no".to_owned() });
+        assert_eq!(one.to_string(), "a node's containerd by itself wants root");
+        assert_eq!(
+            one.help().unwrap().to_string(),
+            "run the command as root, or leave `--no-cluster` away where Docker is"
+        );
+        assert_eq!(
+            other.to_string(),
+            "this host does not let a node's containerd run by itself\nunshare: no"
+        );
+        assert!([one, other].iter().all(|error| error.blame() == crate::base::Blame::Machine));
+    }
 
     #[test]
     fn ctr_is_told_what_a_pod_would_have() {

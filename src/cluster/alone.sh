@@ -3,7 +3,7 @@
 #   sh alone.sh ROOT WORK
 #
 # ROOT is the node image's root, which stays as it is. WORK holds `images/*.tar` and `cases/N`, the words of a `ctr run`
-# each ended by a NUL; it gets `stage`, how far all came, and for each case `results/N.out`, `.err`, `.exit` and `.first`,
+# each ended by a NUL, and `cases/N.stdin`; it gets `stage`, how far all came, and for each case `results/N.out`, `.err`, `.exit` and `.first`,
 # the microseconds until the first output. Runs in namespaces of its own: first in the host's shell, then in the node's.
 set -eu
 
@@ -49,12 +49,21 @@ for image in images/*.tar; do
     ctr images import --all-platforms --no-unpack "$image" > import.log 2>&1 || { cat import.log >&2; exit 1; }
 done
 echo cases > stage
+
+# Gives a container's input, which ends once the container runs: `ctr` overlooks an end that comes before.
+input() {
+    cat "cases/$1.stdin"
+    until ctr tasks ls | grep -Eq "^$1-[^ ]* +[0-9]+ +(RUNNING|STOPPED)" || [ -e "results/$1.exit" ]; do
+        sleep 0.05
+    done
+}
+
 for ((case = 0; ; case++)); do
     [ -e "cases/$case" ] || break
     mapfile -d '' words < "cases/$case"
     begun=${EPOCHREALTIME/[.,]/}
     set +e
-    timeout --kill-after 5 60 ctr run "${words[@]}" < /dev/null 2> "results/$case.err" | {
+    timeout --kill-after 5 60 ctr run "${words[@]}" < <(input "$case") 2> "results/$case.err" | {
         # What does not end in a line is output too.
         if IFS= read -r line || [ -n "$line" ]; then
             echo $((${EPOCHREALTIME/[.,]/} - begun)) > "results/$case.first"

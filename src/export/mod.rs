@@ -67,8 +67,11 @@ pub struct Form {
     pub place: &'static str,
     /// What comes of it, for people.
     pub about: &'static str,
-    open: fn(Option<&str>, &Here<'_>) -> Result<Box<dyn Output>, Error>,
+    open: fn(Option<&str>, &Here<'_>) -> Opened,
 }
+
+/// A place for images, or why it takes none.
+pub type Opened = Result<Box<dyn Output>, Error>;
 
 /// Where this machine's engines are.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +128,7 @@ pub trait Output {
 }
 
 /// Opens what was asked for as `FORM` or `FORM=PLACE`.
-pub fn open(text: &str, here: &Here<'_>) -> Result<Box<dyn Output>, Error> {
+pub fn open(text: &str, here: &Here<'_>) -> Opened {
     let (name, place) = text.split_once('=').map_or((text, None), |(name, place)| (name, Some(place)));
     let form =
         FORMS.iter().find(|form| form.name == name).ok_or_else(|| Error::NoForm { name: name.to_owned() })?;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::error::At;
 use super::stamp::{self, Stamp, beside};
-use super::{Error, Image, Output, Put};
+use super::{Error, Image, Opened, Output, Put};
 use crate::base::event::Outcome;
 use crate::base::{Cancel, Digest};
 use crate::store::Store;
@@ -64,7 +64,7 @@ struct OnDisk {
 }
 
 /// Opens a form of images on disk.
-pub(super) fn open(shape: Shape, usual: &'static str, place: Option<&str>) -> Result<Box<dyn Output>, Error> {
+pub(super) fn open(shape: Shape, usual: &'static str, place: Option<&str>) -> Opened {
     Ok(Box::new(OnDisk { shape, usual, asked: place.map(PathBuf::from) }))
 }
 

@@ -76,6 +76,9 @@ pub struct TrialPod {
     pub class: TrialClass,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Whether it uses what only a cluster has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_cluster: bool,
     /// Its containers.
     pub containers: Vec<ExampleContainer>,
 }

@@ -200,12 +200,14 @@ fn a_trial_runs_the_example_and_every_other_pod() {
             name: "guests".into(),
             class: TrialClass::Own,
             annotations: map(&[("module.wasm.image/variant", "compat")]),
+            needs_cluster: false,
             containers: vec![guest],
         },
         TrialPod {
             name: "plain".into(),
             class: TrialClass::None,
             annotations: BTreeMap::new(),
+            needs_cluster: false,
             containers: vec![container("oci", "busybox:1")],
         },
     ];

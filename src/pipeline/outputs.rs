@@ -62,14 +62,12 @@ pub(super) fn write(
     let store = context.store;
     let tree = outcome.artifacts[&target.step];
     let mut unchanged = true;
-    let mut export = |shape, tree: &Digest, to: &Path| -> Result<(), Error> {
-        let done = export::export(store, shape, tree, to, context.cancel)?;
-        unchanged &= done == event::Outcome::Reused;
-        Ok(())
+    let is_there = |shape, tree: &Digest, to: &Path| -> Result<bool, Error> {
+        Ok(export::export(store, shape, tree, to, context.cancel)? == event::Outcome::Reused)
     };
     let Some(image) = &target.image else {
         let folder = out.join("packages").join(target.recipe.name.as_str());
-        export(export::Shape::FILES, &tree, &folder)?;
+        unchanged &= is_there(export::Shape::FILES, &tree, &folder)?;
         return Ok(Built {
             recipe: target.recipe.clone(),
             tree,
@@ -82,11 +80,6 @@ pub(super) fn write(
     };
     let folder = out.join(target.recipe.name.as_str());
     let (mut files, mut delivered) = (Vec::new(), Vec::new());
-    for (name, step) in &image.workloads {
-        let file = format!("workloads/{name}.tar");
-        export(export::Shape::ARCHIVE, &outcome.artifacts[step], &folder.join(&file))?;
-        files.push(file);
-    }
     for form in forms {
         let put = deliver(form.as_ref(), &export::Image { tree: &tree, folder: &folder }, image, context)?;
         match form.file() {
@@ -96,6 +89,11 @@ pub(super) fn write(
             }
             None => delivered.push(Delivered { place: form.name(), put }),
         }
+    }
+    for (name, step) in &image.workloads {
+        let file = format!("workloads/{name}.tar");
+        unchanged &= is_there(export::Shape::ARCHIVE, &outcome.artifacts[step], &folder.join(&file))?;
+        files.push(file);
     }
     for (name, text) in &image.beside {
         unchanged &= !replace(&folder.join(name), text)?;

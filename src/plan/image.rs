@@ -147,6 +147,7 @@ impl Builder<'_> {
                 name: pod.name.to_string(),
                 class: pod.class,
                 annotations: pod.annotations.clone(),
+                needs_cluster: pod.needs_cluster,
                 containers: pod.containers.iter().map(example).collect(),
             };
             node::Runtime {
