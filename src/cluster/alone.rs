@@ -181,7 +181,14 @@ fn row(case: &Case<'_>, number: usize, work: &Path) -> std::io::Result<Row> {
     row.output = text("out")?;
     let first = text("first").ok().and_then(|micros| micros.trim().parse().ok());
     row.first_output = first.map(Duration::from_micros);
-    row.fault = pods::fault(case.container, &row, &text("err")?);
+    let told = text("err")?;
+    // `ctr` ends with a container's own code and says nothing of it; what it says is about itself.
+    if let Some(why) = told.strip_prefix("ctr: ") {
+        row.exit = None;
+        row.fault = Some(format!("did not start: {}", why.trim()));
+    } else {
+        row.fault = pods::fault(case.container, &row, &told);
+    }
     Ok(row)
 }
 

@@ -13,7 +13,7 @@ use crate::store::Store;
 pub(super) const FORM: Form = Form {
     name: "archive",
     place: "FILE",
-    about: "one file for `docker load`, `ctr images import` and `skopeo`",
+    about: "one file: docker-archive and OCI archive",
     open: |place, _| place::open(Shape::ARCHIVE, "image.tar", place),
 };
 

@@ -27,7 +27,7 @@ use crate::store::{Store, Tree};
 pub(super) const FORM: Form = Form {
     name: "docker",
     place: "HOST",
-    about: "into a Docker engine, by default the one of `DOCKER_HOST`",
+    about: "a Docker engine (`$DOCKER_HOST`)",
     open: |place, here| Ok(Box::new(Engine::connect(&here.engine_at(place))?)),
 };
 

@@ -29,7 +29,7 @@ use crate::store::{Store, Tree};
 pub(super) const FORM: Form = Form {
     name: "kind",
     place: "CLUSTER",
-    about: "into the nodes of a running kind cluster, by default `kind`",
+    about: "the nodes of a running cluster (`kind`)",
     open: |place, here| Ok(Box::new(Cluster::find(here.engine, place.unwrap_or("kind"))?)),
 };
 

@@ -22,7 +22,7 @@ use crate::store::{Node, Store};
 pub(super) const FORM: Form = Form {
     name: "oci",
     place: "DIR",
-    about: "an OCI image layout, a directory",
+    about: "an OCI image layout",
     open: |place, _| place::open(Shape::OCI_LAYOUT, "oci", place),
 };
 

@@ -65,7 +65,7 @@ pub struct Form {
     pub name: &'static str,
     /// What may stand behind the name: `NAME=PLACE`.
     pub place: &'static str,
-    /// What comes of it, for people.
+    /// Where an image is then, and in parentheses the usual place, for people.
     pub about: &'static str,
     open: fn(Option<&str>, &Here<'_>) -> Opened,
 }

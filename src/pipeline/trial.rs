@@ -102,7 +102,11 @@ pub fn try_alone(plan: &Plan, built: &[Built], image: &Id, context: &Context<'_>
     context.events.emit(Event::Started { id, kind: Activity::Try, name, total: None });
     let trial = Alone { node, digest: &summary.manifest, root: root.path(), workloads: &workloads };
     let done = cluster::run_alone(&trial, context.cancel);
-    let outcome = if done.is_ok() { event::Outcome::Done } else { event::Outcome::Failed };
+    let outcome = match &done {
+        Ok(_) => event::Outcome::Done,
+        Err(cluster::Error::Cancelled) => event::Outcome::Stopped,
+        Err(_) => event::Outcome::Failed,
+    };
     context.events.emit(Event::Finished { id, outcome, detail: String::new() });
     Ok(done?)
 }

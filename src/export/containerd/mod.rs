@@ -28,7 +28,7 @@ use proto::Anything;
 pub(super) const FORM: Form = Form {
     name: "containerd",
     place: "NAMESPACE",
-    about: "into containerd, by default its namespace `default`",
+    about: "a containerd (`default`)",
     open: |place, here| Ok(Box::new(Containerd::connect(place, here)?)),
 };
 
