@@ -137,8 +137,15 @@ impl<'a> Cluster<'a> {
     /// Tells how much memory the node uses, as Docker writes it.
     pub(super) fn memory(&self, cancel: &Cancel) -> Result<Option<String>, Error> {
         let arguments = ["stats", "--no-stream", "--format", "{{.MemUsage}}", &self.node()];
-        let told = self.call(Program::Docker, &arguments, "", ANSWER, cancel)?;
-        Ok(told.split('/').next().map(|used| used.trim().to_owned()).filter(|used| !used.is_empty()))
+        // Now and then the first figure is nothing at all.
+        for _ in 0..3 {
+            let told = self.call(Program::Docker, &arguments, "", ANSWER, cancel)?;
+            let used = told.split('/').next().unwrap_or_default().trim();
+            if !["", "--", "0B"].contains(&used) {
+                return Ok(Some(used.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// Keeps what tells why something failed. What can't be had is left out: the failure itself is told anyway.
