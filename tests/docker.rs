@@ -3,6 +3,7 @@
 //! What is below `inside` runs beside an engine of the project's own, which the first test starts: it runs this same
 //! binary again.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -36,11 +37,23 @@ fn containers_give_what_namespaces_give() {
     let mut build = command(PROGRAM);
     build.args(["build", "--lock", "--out"]).arg(&out).args(["docker-engine", "docker-cli"]);
     good(build.output().unwrap());
+    // Stands for a way to another machine, which leads to this engine.
+    let ssh = "#!/bin/sh\necho \"$*\" >> \"$SSH_LOG\"\ncase \"$*\" in *closed*) echo 'me@closed: Permission denied (publickey).' >&2\n\
+               exit 255;; esac\nexec docker system dial-stdio\n";
+    fs_err::write(folder.path().join("ssh"), ssh).unwrap();
+    fs_err::set_permissions(folder.path().join("ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tests may add to PATH")]
+    let path = std::env::var("PATH").unwrap();
     let mut inside = command(project().join("tests/with-docker"));
     inside.arg(&out).arg(std::env::current_exe().unwrap());
     inside.args(["docker::inside", "--ignored", "--test-threads=1"]);
+    inside
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .env("SSH_LOG", folder.path().join("ssh.log"));
     let told = good(inside.output().unwrap());
-    assert!(told.contains("4 passed; 0 failed"), "{told}");
+    assert!(told.contains("5 passed; 0 failed"), "{told}");
+    let asked = fs_err::read_to_string(folder.path().join("ssh.log")).unwrap();
+    assert_eq!(asked.lines().next(), Some("-o BatchMode=yes -T -p 2222 -- me@far docker system dial-stdio"));
 }
 
 mod inside {
@@ -348,6 +361,20 @@ mod inside {
             let finished = sandbox.run(&fixture.job, &mut take, &Cancel::default()).unwrap();
             assert_eq!((finished.exit, &*output), (Exit::Code(0), &b"first"[..]));
         }
+    }
+
+    #[test]
+    #[ignore = "runs inside the engine of `containers_give_what_namespaces_give`"]
+    fn an_engine_behind_ssh_is_as_good() {
+        let engine = Engine::connect(&Settings::at("ssh://me@far:2222")).unwrap();
+        assert_eq!(engine.host(), "ssh://me@far:2222");
+        let far = Docker::with_program(engine, PROGRAM.into()).unwrap();
+        let account =
+            |sandbox: &dyn Sandbox| Fixture::new(Builder, "cat source; seq 9999 > /out/x").account(sandbox);
+        assert_eq!(account(&far), account(&namespace()));
+        let error = Engine::connect(&Settings::at("ssh://me@closed")).unwrap_err();
+        let refused = "no Docker answers at `ssh://me@closed`\n  me@closed: Permission denied (publickey).";
+        assert_eq!(error.to_string(), refused);
     }
 
     /// Starts a build and stops it, by asking and by force, then lets it go on to its end.

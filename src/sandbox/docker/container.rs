@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::agent::MARK;
-use super::inputs;
+use super::{Maker, inputs};
 use crate::base::Cancel;
 use crate::sandbox::{Error, Limits};
 
@@ -45,19 +45,17 @@ pub(super) struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    /// Starts a container of the agent's image.
+    /// Starts a container.
     pub(super) fn start(
         docker: &'a bollard::Docker,
-        image: &str,
-        limits: &Limits,
+        body: ContainerCreateBody,
         cancel: &'a Cancel,
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| Error::Io { what: "starting a conversation", source })?;
         let refused = |what| move |source| Error::Docker { what, source };
-        let created = runtime
-            .block_on(docker.create_container(None, body(image, limits)))
-            .map_err(refused("make a container"))?;
+        let created =
+            runtime.block_on(docker.create_container(None, body)).map_err(refused("make a container"))?;
         let mut container = Container {
             docker,
             runtime,
@@ -159,7 +157,7 @@ impl Drop for Container<'_> {
 }
 
 /// Says what a container is, and all that it may not.
-fn body(image: &str, limits: &Limits) -> ContainerCreateBody {
+pub(super) fn body(image: &str, limits: &Limits, maker: Maker) -> ContainerCreateBody {
     let volume = |source: Option<&str>, target: &str| Mount {
         typ: Some(MountType::VOLUME),
         source: source.map(str::to_owned),
@@ -168,6 +166,9 @@ fn body(image: &str, limits: &Limits) -> ContainerCreateBody {
     };
     let memory = i64::try_from(limits.memory).unwrap_or(i64::MAX).saturating_add(SPARE);
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let security = ["no-new-privileges", "seccomp=unconfined", "apparmor=unconfined", "label=disable"];
+    // Docker is told by `masked_paths` and `readonly_paths`, which Podman overlooks.
+    let unmask = if maker == Maker::Podman { &["unmask=ALL"][..] } else { &[] };
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: words(&[MARK]),
@@ -187,12 +188,7 @@ fn body(image: &str, limits: &Limits) -> ContainerCreateBody {
             auto_remove: Some(true),
             cap_drop: words(&["ALL"]),
             cap_add: words(&["SYS_ADMIN", "SETFCAP"]),
-            security_opt: words(&[
-                "no-new-privileges",
-                "seccomp=unconfined",
-                "apparmor=unconfined",
-                "label=disable",
-            ]),
+            security_opt: words(&[&security, unmask].concat()),
             masked_paths: Some(Vec::new()),
             readonly_paths: Some(Vec::new()),
             memory: Some(memory),

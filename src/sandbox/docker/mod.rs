@@ -61,6 +61,7 @@ pub struct Docker {
     host: String,
     docker: bollard::Docker,
     program: PathBuf,
+    maker: Maker,
     /// The name of the agent's image, once the engine has it.
     image: Mutex<Option<String>>,
     engine: Engine,
@@ -83,12 +84,17 @@ impl Docker {
             "aarch64" => "linux/arm64",
             other => other,
         };
+        let is_podman = |part: &bollard::models::SystemVersionComponents| part.name.contains("Podman");
+        let maker = match told.components.iter().flatten().any(is_podman) {
+            true => Maker::Podman,
+            false => Maker::Docker,
+        };
         let theirs = format!("{}/{}", told.os.unwrap_or_default(), told.arch.unwrap_or_default());
         let host = engine.host().to_owned();
         if theirs != ours {
             return Err(Error::OtherMachine { host, theirs, ours: ours.to_owned() });
         }
-        Ok(Self { host, docker, program, image: Mutex::new(None), engine })
+        Ok(Self { host, docker, program, maker, image: Mutex::new(None), engine })
     }
 
     fn image(&self) -> Result<String, Error> {
@@ -104,14 +110,25 @@ impl Docker {
     /// Starts a container; brings the image again where somebody removed it.
     fn start<'a>(&'a self, job: &Job, cancel: &'a Cancel) -> Result<Container<'a>, Error> {
         use bollard::errors::Error::DockerResponseServerError;
-        match Container::start(&self.docker, &self.image()?, &job.limits, cancel) {
+        let start = || {
+            let body = container::body(&self.image()?, &job.limits, self.maker);
+            Container::start(&self.docker, body, cancel)
+        };
+        match start() {
             Err(Error::Docker { source: DockerResponseServerError { status_code: 404, .. }, .. }) => {
                 *self.image.lock().expect("no thread panics with it") = None;
-                Container::start(&self.docker, &self.image()?, &job.limits, cancel)
+                start()
             }
             other => other,
         }
     }
+}
+
+/// Whose engine it is, where the two differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Docker,
+    Podman,
 }
 
 /// A folder of this machine that a job stands on.
