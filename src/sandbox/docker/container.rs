@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::agent::MARK;
-use super::{Maker, inputs};
+use super::{Maker, inputs, refused};
 use crate::base::Cancel;
 use crate::sandbox::{Error, Limits};
 
@@ -53,7 +53,6 @@ impl<'a> Container<'a> {
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| Error::Io { what: "starting a conversation", source })?;
-        let refused = |what| move |source| Error::Docker { what, source };
         let created =
             runtime.block_on(docker.create_container(None, body)).map_err(refused("make a container"))?;
         let mut container = Container {

@@ -78,7 +78,7 @@ impl Docker {
     pub fn with_program(engine: Engine, program: PathBuf) -> Result<Self, Error> {
         let docker = engine.client(ANSWER);
         let told = engine.block_on(docker.version());
-        let told = told.map_err(|source| Error::Docker { what: "say what it is", source })?;
+        let told = told.map_err(refused("say what it is"))?;
         let ours = match std::env::consts::ARCH {
             "x86_64" => "linux/amd64",
             "aarch64" => "linux/arm64",
@@ -92,7 +92,7 @@ impl Docker {
         let theirs = format!("{}/{}", told.os.unwrap_or_default(), told.arch.unwrap_or_default());
         let host = engine.host().to_owned();
         if theirs != ours {
-            return Err(Error::OtherMachine { host, theirs, ours: ours.to_owned() });
+            return Err(Error::OtherMachine { host, theirs, ours });
         }
         Ok(Self { host, docker, program, maker, image: Mutex::new(None), engine })
     }
@@ -115,13 +115,20 @@ impl Docker {
             Container::start(&self.docker, body, cancel)
         };
         match start() {
-            Err(Error::Docker { source: DockerResponseServerError { status_code: 404, .. }, .. }) => {
+            Err(Error::Docker { source, .. })
+                if matches!(*source, DockerResponseServerError { status_code: 404, .. }) =>
+            {
                 *self.image.lock().expect("no thread panics with it") = None;
                 start()
             }
             other => other,
         }
     }
+}
+
+/// Says what an engine did not do.
+fn refused(what: &'static str) -> impl Fn(bollard::errors::Error) -> Error {
+    move |source| Error::Docker { what, source: Box::new(source) }
 }
 
 /// Whose engine it is, where the two differ.

@@ -149,7 +149,7 @@ impl Sender<'_> {
     fn meta(&mut self, fd: impl AsFd, stat: &Stat) -> io::Result<()> {
         put(self.to, u64::from(stat.st_mode & 0o7777))?;
         put(self.to, stat.st_mtime as u64)?;
-        put(self.to, stat.st_mtime_nsec as u64)?;
+        put(self.to, stat.st_mtime_nsec as i64 as u64)?;
         let mut names = vec![0; VALUE];
         let length = match rustix::fs::flistxattr(&fd, &mut names) {
             Err(Errno::OPNOTSUPP) => 0,
