@@ -2,6 +2,7 @@
 
 mod build;
 mod cli;
+mod crates;
 mod docker;
 mod everywhere;
 mod faults;

@@ -59,7 +59,7 @@ error: there is no source to patch
     |
   8 | patches = [\"../../etc/passwd\"]
     |           ^^^^^^^^^^^^^^^^^^^^ for no source
-hint: add `[source]`, or take `patches` out
+hint: put the source that they are for first, or take `patches` out
 
 error: `../../etc/passwd` leads out of `patches/crun`
   --> recipes/packages/crun.toml:8:12

@@ -32,12 +32,17 @@ fn good(output: Output) -> Output {
     output
 }
 
-/// Tries the image, then once more until the node is there, and gives that trial up.
+/// Tries the image and keeps its cluster, uses that and deletes it as a person is told to; then tries once more until
+/// the node is there, and gives that trial up.
 const SCRIPT: &str = r#"
-trying() { exec "$PROGRAM" try --lock -v --json --out "$1/out" --junit "$1/junit.xml"; }
-(trying "$1" > "$1/report.json")
+trying() { exec "$PROGRAM" try --lock -v --json --out "$folder/out" --junit "$folder/junit.xml" "$@"; }
+folder=$1
+(trying --keep --attest "$1/statement.json" > "$1/report.json" 2> "$1/first") || { cat "$1/first" >&2; exit 1; }
+told() { sed -n "s,^ *$1 \(.*\),\1,p" "$folder/first"; }
+(PATH=$folder/out/packages/kubectl/usr/bin:$PATH; eval "$(told use)" > "$1/pods")
+eval "$(told delete)"
 docker ps --all --quiet > "$1/left"
-trying "$1" 2> "$1/second" & second=$!
+trying 2> "$1/second" & second=$!
 until docker ps --quiet | grep -q .; do
   kill -0 "$second"
   sleep 0.1
@@ -86,18 +91,27 @@ fn the_node_image_runs_wasm_beside_an_ordinary_container() {
         ("wasm", 0),
         ("oci", 0),
         ("words", 0),
+        ("no-stdin", 0),
         ("stdin", 0),
         ("files", 0),
         ("exit", 3),
         ("trap", 134),
         ("memory", 137),
+        ("broken", 1),
         ("variant", 0),
         ("ordinary", 0),
+        ("names", 0),
     ];
     assert_eq!(ran, expected);
     assert!(rows[..2].iter().all(|row| row["handler"] == "crun-wasmtime"), "{rows:?}");
-    assert_eq!(rows[9]["handler"], Value::Null);
+    assert_eq!(rows[11]["handler"], Value::Null);
     assert!(text("junit.xml").contains("failures=\"0\""), "{}", text("junit.xml"));
+    let statement: Value = serde_json::from_str(&text("statement.json")).unwrap();
+    let digest = include_str!("kind-wasmtime-debian.digest").trim().strip_prefix("sha256:").unwrap();
+    assert_eq!(statement["subject"][0]["digest"]["sha256"], digest);
+    assert_eq!(statement["predicate"]["result"], "PASSED");
+    assert_eq!(statement["predicate"]["passedTests"].as_array().unwrap().len(), rows.len());
+    assert!(text("pods").contains("trial-crun-wasmtime-guests"), "{}", text("pods"));
     // The image was there, the trial stopped, and neither left a container.
     assert!(text("second").contains("reused nodeimg/kind-wasmtime-debian"), "{}", text("second"));
     assert_eq!(text("code"), "130\n");

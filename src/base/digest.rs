@@ -1,6 +1,8 @@
 //! SHA-256 names of content.
 
 use std::fmt;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +17,19 @@ impl Sha256 {
     /// Hashes a buffer.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Hashes a file, a part at a time.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut file = fs_err::File::open(path)?;
+        let mut hasher = sha2::Sha256::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
     }
 
     /// Gives the OCI digest form, `sha256:<hex>`.

@@ -124,6 +124,9 @@ pub(super) struct Try {
     /// Write the result as JUnit XML too
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
+    /// Write the result as an in-toto statement about the image's digest too
+    #[arg(long, value_name = "FILE")]
+    pub(super) attest: Option<PathBuf>,
     #[command(flatten)]
     pub(super) sandboxing: Sandboxing,
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors

@@ -1,5 +1,7 @@
 //! `nodeimg plan`: what would be fetched, built or reused, with sizes and reasons.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::arguments;
@@ -28,6 +30,8 @@ fn verb(work: &Work) -> &'static str {
         Work::Folder { .. } => "read",
         Work::Unpack { .. } | Work::Root { .. } => "unpack",
         Work::Patch { .. } => "patch",
+        Work::Crates { .. } => "lay out",
+        Work::Text { .. } => "write",
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
         Work::Image(_) => "assemble",
@@ -65,6 +69,9 @@ fn document(plan: &Plan, known: &[Known]) -> serde_json::Value {
 
 fn table(plan: &Plan, known: &[Known], verbose: bool) -> String {
     let mut lines = String::new();
+    // Hundreds of crates are told as what they become.
+    let become_one = plan.steps.iter().filter(|step| matches!(step.work, Work::Crates { .. }));
+    let parts: BTreeSet<StepId> = become_one.flat_map(|step| step.inputs.iter().copied()).collect();
     let (mut files, mut bytes, mut unknown, mut made, mut reused) = (0, 0, 0, 0, 0);
     for (step, known) in known.iter().enumerate() {
         let work = &plan.steps[step].work;
@@ -77,7 +84,7 @@ fn table(plan: &Plan, known: &[Known], verbose: bool) -> String {
                 } else {
                     made += 1;
                 }
-                if !fetched || verbose {
+                if !(fetched || parts.contains(&step)) || verbose {
                     let detail = match (fetched, size(work), reason) {
                         (true, Some(size), _) => text::size(size),
                         (true, None, _) => "size not known".to_owned(),

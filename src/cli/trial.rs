@@ -35,6 +35,9 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     if let Some(path) = &command.junit {
         write(path, &report.junit())?;
     }
+    if let Some(path) = &command.attest {
+        write(path, &format!("{:#}\n", report.statement()))?;
+    }
     if session.common.json {
         text::json(&report.json())?;
     } else {
@@ -138,6 +141,7 @@ mod tests {
             kubernetes: "1.20.2".into(),
             ready: Duration::from_millis(24_500),
             memory: Some("512MiB".into()),
+            used: Vec::new(),
             rows: vec![
                 row("wasm", Some(0), Some(134), None),
                 row("trap", Some(0), None, Some("exit code is 0, should be 134")),

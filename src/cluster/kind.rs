@@ -88,6 +88,35 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Gives a container of a job its stdin, once it runs. A container that ends without having read it is no error
+    /// here: its row says how it ended.
+    pub(super) fn send(
+        &self,
+        job: &str,
+        container: &str,
+        text: &str,
+        limit: Duration,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        let since = Instant::now();
+        let selector = format!("job-name={job}");
+        let arguments = ["get", "pods", "--selector", &selector, "--output", "json"];
+        loop {
+            let pods = self.json(Program::Kubectl, &arguments, cancel)?;
+            if let Some(pod) = super::pods::running(&pods, container) {
+                let attach = ["attach", "--stdin", pod, "--container", container];
+                return match self.call(Program::Kubectl, &attach, text, ANSWER, cancel) {
+                    Err(error @ (Error::Cancelled | Error::Start { .. })) => Err(error),
+                    _ => Ok(()),
+                };
+            }
+            if super::pods::are_settled(&pods) || since.elapsed() >= limit {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Gives what a container printed, each line behind the moment it came.
     pub(super) fn logs(&self, pod: &str, container: &str, cancel: &Cancel) -> Result<String, Error> {
         self.call(

@@ -20,6 +20,7 @@ mod kind;
 mod pods;
 mod program;
 mod report;
+mod statement;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::base::event::{self, Activity, Event, Outcome, Sink};
-use crate::base::{Cancel, Digest};
+use crate::base::{Cancel, Digest, Sha256};
 use crate::node::{self, Node};
 
 pub use error::Error;
@@ -117,6 +118,7 @@ fn examine(cluster: &kind::Cluster<'_>, trial: &Trial<'_>, context: &Context<'_>
         Ok(since.elapsed())
     })?;
     let mut report = Report::new(trial.node, trial.digest, ready);
+    report.used = used(trial, context.tools)?;
     if !trial.workloads.is_empty() {
         cluster.load(trial.workloads, cancel)?;
     }
@@ -127,6 +129,11 @@ fn examine(cluster: &kind::Cluster<'_>, trial: &Trial<'_>, context: &Context<'_>
     for job in node::jobs(trial.node) {
         step(events, job.name.clone(), || {
             cluster.apply(&job.manifest, cancel)?;
+            for container in job.containers {
+                if let Some(text) = &container.stdin {
+                    cluster.send(&job.name, &container.name, text, EXAMPLES, cancel)?;
+                }
+            }
             let pods = cluster.wait_for_job(&job.name, EXAMPLES, cancel)?;
             let rows = pods::rows(&job, &pods, cluster, cancel)?;
             if rows.iter().any(|row| row.fault.is_some()) {
@@ -138,6 +145,26 @@ fn examine(cluster: &kind::Cluster<'_>, trial: &Trial<'_>, context: &Context<'_>
     }
     report.memory = cluster.memory(cancel)?;
     Ok(report)
+}
+
+/// Names all that the trial takes beside the image: programs, what is applied, workloads.
+fn used(trial: &Trial<'_>, tools: &Tools) -> Result<Vec<(String, Sha256)>, Error> {
+    let texts = node::manifests(trial.node)
+        .into_iter()
+        .chain(node::jobs(trial.node).into_iter().map(|job| (format!("{}.yaml", job.name), job.manifest)));
+    let mut used: Vec<_> = texts.map(|(name, text)| (name, Sha256::of(text.as_bytes()))).collect();
+    let programs = [&tools.kind, &tools.kubectl, &tools.docker];
+    for path in programs.into_iter().chain(trial.workloads) {
+        let hash = Sha256::of_file(path).map_err(|source| Error::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        used.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), hash));
+    }
+    used.sort();
+    used.dedup();
+    Ok(used)
 }
 
 /// Tells about a part of the trial as it begins and ends.

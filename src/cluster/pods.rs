@@ -34,6 +34,14 @@ pub(super) fn are_settled(pods: &Value) -> bool {
     pods["items"].as_array().is_some_and(|items| !items.is_empty() && items.iter().all(is_settled))
 }
 
+/// Names the pod in which a container runs.
+pub(super) fn running<'a>(pods: &'a Value, container: &str) -> Option<&'a str> {
+    let pod = &pods["items"][0];
+    let statuses = pod["status"]["containerStatuses"].as_array()?;
+    let runs = |status: &Value| status["name"] == container && status["state"]["running"].is_object();
+    statuses.iter().any(runs).then(|| pod["metadata"]["name"].as_str())?
+}
+
 /// Says what became of each container of a job.
 pub(super) fn rows(
     job: &Job<'_>,
@@ -143,11 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn a_container_is_given_its_stdin_while_it_runs() {
+        let runs = json!({ "name": "wasm", "state": { "running": { "startedAt": "x" } } });
+        let waits = json!({ "name": "oci", "state": { "waiting": {} } });
+        let pods = pod(json!([runs, waits]));
+        assert_eq!(running(&pods, "wasm"), Some("example-x"));
+        assert_eq!(running(&pods, "oci"), None);
+        assert_eq!(running(&json!({ "items": [] }), "wasm"), None);
+    }
+
+    #[test]
     fn faults_say_what_differs() {
         let mut container = ExampleContainer {
             name: "wasm".into(),
             image: "wasm-hello:1".into(),
+            command: Vec::new(),
             args: Vec::new(),
+            stdin: None,
             env: Default::default(),
             memory: None,
             prints: Some("hello".into()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::base::Digest;
+use crate::base::{Digest, Sha256};
 use crate::node::{ExampleContainer, Node};
 
 /// What came of a trial.
@@ -22,6 +22,8 @@ pub struct Report {
     pub ready: Duration,
     /// The memory that the node uses after the examples, as Docker writes it.
     pub memory: Option<String>,
+    /// What was used beside the image, by name: kind, kubectl, manifests, workloads.
+    pub used: Vec<(String, Sha256)>,
     /// A row a container.
     pub rows: Vec<Row>,
     /// Where the logs of a failed trial are.
@@ -82,6 +84,7 @@ impl Report {
             kubernetes: node.kubernetes.clone(),
             ready,
             memory: None,
+            used: Vec::new(),
             rows: Vec::new(),
             logs: None,
             kept: None,
@@ -145,7 +148,7 @@ impl Report {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -177,7 +180,9 @@ mod tests {
         let container = |name: &str| ExampleContainer {
             name: name.into(),
             image: format!("{name}:1"),
+            command: Vec::new(),
             args: Vec::new(),
+            stdin: None,
             env: Default::default(),
             memory: None,
             prints: None,
@@ -189,6 +194,7 @@ mod tests {
             kubernetes: "1.20.2".into(),
             ready: Duration::from_millis(24_500),
             memory: Some("512MiB".into()),
+            used: Vec::new(),
             rows: vec![Row::new(Some("crun"), &container("wasm")), Row::new(Some("crun"), &container("oci"))],
             logs: None,
             kept: None,

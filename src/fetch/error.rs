@@ -17,6 +17,10 @@ pub enum Error {
     ))]
     Hash { url: String, expected: Sha256, received: Sha256 },
 
+    #[error("content of `{url}` does not match its checksum\n  expected: {expected}\n  received: {received}")]
+    #[diagnostic(help("a crate never changes once it is published: do not trust this download"))]
+    Crate { url: String, expected: Sha256, received: Sha256 },
+
     #[error("`{url}` has another size than its pin\n  expected: {expected} bytes\n  received: {received}")]
     #[diagnostic(help(
         "if upstream really changed, run `nodeimg lock`; otherwise do not trust this download"
@@ -74,6 +78,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Git(#[from] super::git::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cargo(#[from] super::cargo::Error),
 }
 
 /// How a host comes to know a place.
@@ -98,6 +106,7 @@ impl Error {
             Error::Debian(error) => error.blame(),
             Error::Store(error) => error.blame(),
             Error::Git(error) => error.blame(),
+            Error::Cargo(error) => error.blame(),
             _ => Blame::Input,
         }
     }

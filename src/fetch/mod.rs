@@ -6,6 +6,7 @@
 //!
 //! The family is listed once, in `family!` below: a new kind of source is one file and one line there.
 
+pub mod cargo;
 mod crates;
 pub mod debian;
 mod error;
@@ -118,10 +119,17 @@ impl Pin {
             Request::Git(request) => return request.fetch(self, context),
             Request::Crates(request) => request.places(context)?,
             Request::Pypi(request) => request.places(context)?,
+            Request::Cargo(request) => return Err(request.no_pin()),
             Request::Local(request) => return Err(request.no_pin()),
         };
         let expected = Expected { hash: Some(self.sha256), size: self.size };
-        context.network.get(&request.to_string(), &urls, expected, context)
+        let got = context.network.get(&request.to_string(), &urls, expected, context);
+        got.map_err(|error| match (request, error) {
+            (Request::Crates(_), Error::Hash { url, expected, received }) => {
+                Error::Crate { url, expected, received }
+            }
+            (_, error) => error,
+        })
     }
 }
 
@@ -158,6 +166,7 @@ family! {
     "url" => Http(http::Source, http::Request),
     "git" => Git(git::Source, git::Request),
     "crate" => Crates(crates::Source, crates::Request),
+    "cargo" => Cargo(cargo::Source, cargo::Request),
     "pypi" => Pypi(pypi::Source, pypi::Request),
     "path" => Local(local::Source, local::Request),
 }
@@ -170,6 +179,7 @@ impl Source {
             Source::Git(source) => Request::Git(source.request(substitute)?),
             Source::Crates(source) => Request::Crates(source.request(substitute)?),
             Source::Pypi(source) => Request::Pypi(source.request(arch, substitute)?),
+            Source::Cargo(source) => Request::Cargo(source.request()),
             Source::Local(source) => Request::Local(source.request()),
         })
     }
@@ -181,7 +191,7 @@ impl Source {
             Source::Git(source) => source.texts(),
             Source::Crates(source) => vec![&source.version],
             Source::Pypi(source) => source.texts(),
-            Source::Local(_) => Vec::new(),
+            Source::Cargo(_) | Source::Local(_) => Vec::new(),
         }
     }
 
@@ -189,6 +199,14 @@ impl Source {
     pub fn local(&self) -> Option<Local<'_>> {
         match self {
             Source::Local(source) => Some(source.local()),
+            _ => None,
+        }
+    }
+
+    /// Gives the `Cargo.lock` whose crates the source is, relative to the recipe.
+    pub fn cargo_lock(&self) -> Option<&str> {
+        match self {
+            Source::Cargo(source) => Some(&source.path),
             _ => None,
         }
     }
@@ -202,6 +220,7 @@ impl Request {
             Request::Git(request) => request.resolve(context),
             Request::Crates(request) => request.resolve(context),
             Request::Pypi(request) => request.resolve(context),
+            Request::Cargo(request) => Err(request.no_pin()),
             Request::Local(request) => Err(request.no_pin()),
         }
     }
@@ -214,6 +233,7 @@ impl std::fmt::Display for Request {
             Request::Git(request) => request.fmt(f),
             Request::Crates(request) => f.write_str(&request.file()),
             Request::Pypi(request) => f.write_str(&request.file),
+            Request::Cargo(request) => f.write_str(&request.path),
             Request::Local(request) => f.write_str(&request.path),
         }
     }

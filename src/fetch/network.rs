@@ -67,6 +67,8 @@ pub struct Network {
     settings: Option<Settings>,
     /// pip's own default, where the host has no pip to ask.
     pypi: OnceLock<String>,
+    /// Where the crate index says that crates are, once it was asked.
+    pub(super) downloads: OnceLock<String>,
     pace: Pace,
     client: OnceLock<Client>,
     busy: Mutex<BTreeMap<String, usize>>,
@@ -123,6 +125,7 @@ impl Network {
         Self {
             settings,
             pypi: OnceLock::new(),
+            downloads: OnceLock::new(),
             pace: Pace::default(),
             client: OnceLock::new(),
             busy: Mutex::default(),

@@ -51,7 +51,7 @@ pub use resolve::{Resolution, Resolver, Update, resolve};
 
 use crate::base::{Arch, Name, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};
-use crate::fetch::{Pin, Request};
+use crate::fetch::{Pin, Request, cargo};
 pub use crate::image::ASSEMBLY;
 use crate::recipe::{Id, Image, Package, Project, Role, Runtime, Suite};
 use file::{File, Platform};
@@ -87,6 +87,8 @@ pub struct LockedPackage {
     pub recipe: Package,
     /// The sources by name, without those that are the project's own files; the recipe has their order.
     pub sources: BTreeMap<Name, LockedSource>,
+    /// What its `Cargo.lock` lists, if it names one.
+    pub crates: Option<cargo::Lock>,
     /// What the build root consists of.
     pub build: LockedRoot,
     /// What the test's root consists of; none if the build's does.
@@ -256,7 +258,8 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
                     (name, LockedSource(pins.collect()))
                 });
                 let (recipe, sources) = (project.packages[&id.name].clone(), sources.collect());
-                let package = build.map(|build| LockedPackage { recipe, sources, build, test });
+                let crates = project.crates(&recipe).cloned();
+                let package = build.map(|build| LockedPackage { recipe, sources, crates, build, test });
                 locked.packages.extend(package.map(|package| (id.name, package)));
             }
             Role::Runtime => {}

@@ -54,10 +54,16 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
         }
         Role::Package => {
             let package = &project.packages[&id.name];
-            // The project's own files are what they are.
-            for (name, source) in package.sources().filter(|(_, source)| source.fetch.local().is_none()) {
+            // The project's own files are what they are, and a `Cargo.lock` is a lock already, but for git.
+            let own = |source: &Source| source.local().is_some() || source.cargo_lock().is_some();
+            for (name, source) in package.sources().filter(|(_, source)| !own(&source.fetch)) {
                 let requests = requests(package, name, &source.fetch, &package.version)?;
                 wanted.sources.insert(name.clone(), requests);
+            }
+            for repository in project.crates(package).iter().flat_map(|lock| lock.repositories()) {
+                let request = repository.request().expect("it was asked for when the lock was read");
+                let asked = BTreeMap::from([(Platform::All, Asked { version: None, request })]);
+                wanted.sources.insert(repository.source_name(), asked);
             }
             let build = &package.build;
             wanted.roots.insert(RootName::Build, root(&build.root, &[&build.packages]));

@@ -82,6 +82,14 @@ fn job(
 
 fn container(container: &ExampleContainer) -> Value {
     let mut value = json!({ "name": container.name, "image": container.image, "imagePullPolicy": "Never" });
+    if !container.command.is_empty() {
+        value["command"] = json!(container.command);
+    }
+    if container.stdin.is_some() {
+        // Closed after the first who attaches to it.
+        value["stdin"] = true.into();
+        value["stdinOnce"] = true.into();
+    }
     if !container.args.is_empty() {
         value["args"] = json!(container.args);
     }

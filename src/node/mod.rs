@@ -109,8 +109,14 @@ pub struct ExampleContainer {
     pub name: String,
     /// The image's reference.
     pub image: String,
+    /// The program, in place of the image's entrypoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Its arguments, in place of the image's.
     pub args: Vec<String>,
+    /// What it is given on stdin; without it, stdin is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
     /// Environment variables beside the image's.
     pub env: BTreeMap<String, String>,
     /// How many bytes of memory it may use.

@@ -30,7 +30,9 @@ fn container(name: &str, image: &str) -> ExampleContainer {
     ExampleContainer {
         name: name.into(),
         image: image.into(),
+        command: Vec::new(),
         args: Vec::new(),
+        stdin: None,
         env: BTreeMap::new(),
         memory: None,
         prints: None,

@@ -12,7 +12,7 @@ pub(super) fn take_in(project: &Project, targets: &[Id], store: &Store) -> Resul
     for id in project.closure(targets).iter().filter(|id| id.role == Role::Package) {
         let package = &project.packages[&id.name];
         for name in &package.build.patches {
-            let shown = format!("patches/{}/{name}", id.name);
+            let shown = format!("patches/{}/{name}", package.recipe());
             let text = patch::load(&project.path().join(&shown), &shown)?;
             files.patches.insert((id.name.clone(), name.clone()), store.put_bytes(&text)?);
         }

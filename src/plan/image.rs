@@ -80,7 +80,9 @@ impl Builder<'_> {
     fn system(&mut self, id: &Id, system: &recipe::System, root: StepId) -> StepId {
         let Some(script) = &system.script else { return root };
         let (mut inputs, mut placed) = (vec![root], Vec::new());
-        self.needed(&system.inputs, &mut inputs, &mut placed);
+        for package in &system.inputs {
+            self.place(package, package, &mut inputs, &mut placed);
+        }
         let mut script = root::script(script);
         script.env.extend(self.machine());
         script.env.extend(system.env.clone());
@@ -124,7 +126,9 @@ impl Builder<'_> {
             let example = |container: &recipe::ExampleContainer| node::ExampleContainer {
                 name: container.name.to_string(),
                 image: reference(&self.expanded(&container.image)),
+                command: container.command.clone(),
                 args: container.args.clone(),
+                stdin: container.stdin.clone(),
                 env: container.env.clone(),
                 memory: container.memory.map(|size| size.0),
                 prints: container.prints.clone(),

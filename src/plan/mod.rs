@@ -16,6 +16,7 @@
 //! | project's own file or folder | content, whether executable | path, owner, other mode bits, times |
 //! | unpacking | components taken off, version of the rules | name of the archive |
 //! | patches | content, order | file names |
+//! | crates | checksums and commits, where each crate lies, what cargo is told, version of the rules | index, archives' names |
 //! | root | packages' hashes in order, architecture, version of the rules | suite, names |
 //! | run | argv, script, env, guest paths, architecture, kind | limits, job count, host, user, sandbox, store path |
 //! | layer | trees, paths left out, preloaded images | layer's name |

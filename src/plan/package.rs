@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::step::{Fetch, Label, Mounted, Placed, Run, RunKind, Work};
 use super::{Builder, RULES, StepId};
 use crate::base::{GuestPath, Name};
+use crate::fetch::cargo;
 use crate::lock::{LockedPackage, LockedRoot};
 use crate::recipe::{self, Id, Role};
 use crate::{root, sandbox, unpack};
@@ -30,11 +31,16 @@ impl Builder<'_> {
             inputs.push(step);
             placed.push(Placed { path: guest(&format!("/build/{source}")), how });
         }
+        let crates = recipe.sources().find(|(_, source)| source.fetch.cargo_lock().is_some());
+        if let Some(((source, _), lock)) = crates.zip(package.crates.as_ref()) {
+            inputs.push(self.cargo_config(&id, source, lock));
+            placed.push(Placed { path: guest("/build/.cargo"), how: Mounted::Copy });
+        }
         let cwd = match placed.first() {
             Some(Placed { path, how: Mounted::Copy }) => path.clone(),
             _ => guest("/build"),
         };
-        self.needed(&recipe.build.inputs, &mut inputs, &mut placed);
+        self.needed(&recipe, &recipe.build.inputs, &mut inputs, &mut placed);
         let run = Run {
             rules: RULES,
             kind: RunKind::Build,
@@ -66,9 +72,8 @@ impl Builder<'_> {
         };
         let mut inputs = vec![root, result];
         let mut placed = vec![Placed { path: guest("/out"), how: Mounted::ReadOnly }];
-        let mut needed = recipe.build.inputs.clone();
-        needed.extend(test.inputs.iter().filter(|input| !recipe.build.inputs.contains(input)).cloned());
-        self.needed(&needed, &mut inputs, &mut placed);
+        let needed: Vec<_> = recipe.places_of_inputs().cloned().collect();
+        self.needed(&recipe, &needed, &mut inputs, &mut placed);
         let run = Run {
             rules: RULES,
             kind: RunKind::Test,
@@ -84,12 +89,29 @@ impl Builder<'_> {
         Some(step)
     }
 
-    /// Places packages at `/in/<name>`.
-    pub(super) fn needed(&mut self, names: &[Name], inputs: &mut Vec<StepId>, placed: &mut Vec<Placed>) {
-        for name in names {
-            inputs.push(self.package(name));
-            placed.push(Placed { path: guest(&format!("/in/{name}")), how: Mounted::ReadOnly });
+    /// Places a package's inputs.
+    fn needed(
+        &mut self,
+        recipe: &recipe::Package,
+        places: &[Name],
+        inputs: &mut Vec<StepId>,
+        placed: &mut Vec<Placed>,
+    ) {
+        for place in places {
+            self.place(recipe.input(place), place, inputs, placed);
         }
+    }
+
+    /// Places a package's result at `/in/<place>`.
+    pub(super) fn place(
+        &mut self,
+        package: &Name,
+        place: &Name,
+        inputs: &mut Vec<StepId>,
+        placed: &mut Vec<Placed>,
+    ) {
+        inputs.push(self.package(package));
+        placed.push(Placed { path: guest(&format!("/in/{place}")), how: Mounted::ReadOnly });
     }
 
     /// Plans a configured Debian root.
@@ -134,6 +156,9 @@ impl Builder<'_> {
         let label = |part: &str| Label::new(id, format!("{part}:{name}"));
         let (_, source) =
             package.recipe.sources().find(|(other, _)| *other == name).expect("it is one of the recipe's");
+        if let (Some(lock), Some(_)) = (&package.crates, source.fetch.cargo_lock()) {
+            return (self.crates(id, package, name, lock), Mounted::ReadOnly);
+        }
         let mut step = match package.sources.get(name) {
             None => {
                 let tree = self.files.folders[&(id.name.clone(), name.clone())];
@@ -156,6 +181,40 @@ impl Builder<'_> {
             step = self.add(label("patched"), work, vec![step]);
         }
         (step, Mounted::Copy)
+    }
+
+    /// Plans the crates that a `Cargo.lock` lists: each fetched and unpacked by itself, so that a new list brings only
+    /// what is new in it. Packages of one git repository have one tree.
+    fn crates(&mut self, id: &Id, package: &LockedPackage, source: &Name, lock: &cargo::Lock) -> StepId {
+        let mut crates = BTreeMap::new();
+        for one in &lock.crates {
+            let vendored = one.vendored();
+            let (name, (request, pin)) = match &one.origin {
+                cargo::Origin::Registry(checksum) => {
+                    (format!("{source}:{}-{}", one.name, one.version), one.archive(*checksum))
+                }
+                cargo::Origin::Git(repository) => {
+                    let name = repository.source_name();
+                    let (request, pin) = package.sources[&name].on(self.arch);
+                    (name.to_string(), (request.clone(), *pin))
+                }
+            };
+            let label = |part: &str| Label::new(id, format!("{part}:{name}"));
+            let file = self.add(label("fetch"), Work::Fetch(Fetch::Source { request, pin }), Vec::new());
+            let unpack = Work::Unpack { rules: unpack::RULES, strip: Some(1) };
+            let tree = self.add(label("source"), unpack, vec![file]);
+            crates.insert(vendored.folder.clone(), (vendored, tree));
+        }
+        let (crates, inputs) = crates.into_values().unzip();
+        let work = Work::Crates { rules: cargo::RULES, crates };
+        self.add(Label::new(id, format!("source:{source}")), work, inputs)
+    }
+
+    /// Plans cargo's configuration, which cargo finds in every folder below `/build`.
+    fn cargo_config(&mut self, id: &Id, source: &Name, lock: &cargo::Lock) -> StepId {
+        let text = lock.config(&format!("/build/{source}"));
+        let work = Work::Text { path: guest("/config.toml"), text };
+        self.add(Label::new(id, "cargo-config"), work, Vec::new())
     }
 
     /// The environment of every builder's script. `HOME` and the locale are the same everywhere;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::StepId;
 use crate::base::{Arch, Digest, GuestPath, Sha256};
+use crate::fetch::cargo::Vendored;
 use crate::fetch::debian::PackagePin;
 use crate::fetch::{Pin, Request};
 use crate::image;
@@ -71,6 +72,10 @@ pub enum Work {
         #[serde(skip)]
         names: Vec<String>,
     },
+    /// Lays unpacked crates out for cargo: trees → tree. One crate an input.
+    Crates { rules: u32, crates: Vec<Vendored> },
+    /// Is a text of nodeimg's own, in a file: no input → tree.
+    Text { path: GuestPath, text: String },
     /// Unpacks Debian packages into one root: blobs → tree. `files` are the packages' file names.
     Root {
         rules: u32,

@@ -57,16 +57,22 @@ const SMALL: &str = "name = \"small\"\ntag = \"1\"\n[[layers]]\nname = \"l\"\npa
 
 /// Plans the default image of the recipes above, changed.
 fn plan(change: impl Fn(&str, &str) -> String) -> Plan {
+    plan_with(&[], change)
+}
+
+/// The same of a project with more files.
+fn plan_with(more: &[(&str, &str)], change: impl Fn(&str, &str) -> String) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     let mut patch = Digest::of(b"patch");
-    for (path, text) in [
+    let files = [
         ("recipes/suites/s.toml", SUITE),
         ("recipes/packages/library.toml", LIBRARY),
         ("recipes/packages/program.toml", PROGRAM),
         ("recipes/images/image.toml", IMAGE),
         ("recipes/images/small.toml", SMALL),
         ("patches/program/a.patch", "patch"),
-    ] {
+    ];
+    for (path, text) in files.iter().chain(more) {
         let text = change(path, text);
         if path.ends_with("patch") {
             patch = Digest::of(text.as_bytes());
@@ -86,7 +92,9 @@ fn plan(change: impl Fn(&str, &str) -> String) -> Plan {
     let locked = lock::load(&project, &targets, &Elsewhere::new()).unwrap();
     let name = |text: &str| Name::new(text).unwrap();
     let mut files = Files::default();
-    files.patches.insert((name("program"), "a.patch".to_owned()), patch);
+    for package in ["program", "variant"] {
+        files.patches.insert((name(package), "a.patch".to_owned()), patch);
+    }
     Plan::new(&locked, &targets, Arch::Amd64, &files)
 }
 
@@ -190,4 +198,78 @@ fn a_difference_says_what_changed() {
     );
     let now = changed("recipes/packages/library.toml", "make library", "make x");
     assert_eq!(told(&now, "program").unwrap(), "input `/in/library` changed");
+}
+
+const RUSTY: &str = "name = \"rusty\"\nversion = \"1\"\nlicense = \"MIT\"\n\
+                     [sources.crates]\ncargo = \"Cargo.lock\"\n[build]\nroot = \"s\"\nscript = \"cargo build\"\n";
+
+#[test]
+fn the_crates_of_a_cargo_lock_are_a_step_each() {
+    let entry = |name: &str, version: &str| {
+        let checksum = Sha256::of(name.as_bytes());
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nchecksum = \"{checksum}\"\n\
+             source = \"registry+https://github.com/rust-lang/crates.io-index\"\n"
+        )
+    };
+    let planned = |lock: &str| {
+        let files = [("recipes/packages/rusty.toml", RUSTY), ("recipes/packages/Cargo.lock", lock)];
+        let with_rusty = |path: &str, text: &str| match path {
+            "recipes/images/small.toml" => text.replace("\"library\"", "\"rusty\""),
+            _ => text.to_owned(),
+        };
+        plan_with(&files, with_rusty)
+    };
+    let two = ["version = 4\n", &entry("one", "1.0.0"), &entry("two", "2.0.0")].concat();
+    let before = planned(&two);
+    let [build] = before.runs("rusty").try_into().unwrap();
+    let Work::Run(run) = &before.steps[build].work else { panic!() };
+    let placed: Vec<_> = run.placed.iter().map(|placed| (placed.path.as_str(), placed.how)).collect();
+    assert_eq!(placed, [("/build/crates", Mounted::ReadOnly), ("/build/.cargo", Mounted::Copy)]);
+    assert_eq!(run.cwd.as_str(), "/build");
+    let moved = |lock: &str| -> Vec<String> {
+        let (before, now) = (keys(&before), keys(&planned(lock)));
+        let rusty = now.iter().filter(|(name, _)| name.starts_with("rusty"));
+        rusty.filter(|(name, key)| before.get(*name) != Some(key)).map(|(name, _)| name.clone()).collect()
+    };
+    // Neither comments nor the order of the list matter.
+    let other_order = ["# a comment\nversion = 3\n", &entry("two", "2.0.0"), &entry("one", "1.0.0")].concat();
+    assert_eq!(moved(&other_order), [""; 0]);
+    let three = format!("{two}{}", entry("three", "3.0.0"));
+    assert_eq!(
+        moved(&three),
+        ["rusty", "rusty:fetch:crates:three-3.0.0", "rusty:source:crates", "rusty:source:crates:three-3.0.0"]
+    );
+    let key = keys(&before)["rusty:source:crates"].to_string();
+    assert_eq!(
+        key, "ac0cd799e5deb686b94c6fb2a068038d06232a07f8abd03345637805ffe47149",
+        "results of earlier releases would not be found any more"
+    );
+}
+
+#[test]
+fn a_variant_takes_other_inputs_at_the_same_places() {
+    let files = [
+        (
+            "recipes/packages/variant.toml",
+            "name = \"variant\"\nlike = \"program\"\nwith = { library = \"other\" }\n",
+        ),
+        (
+            "recipes/packages/other.toml",
+            &LIBRARY.replace("\"library\"", "\"other\"").replace("make", "make other"),
+        ),
+    ];
+    let plan = plan_with(&files, |path, text| match path {
+        "recipes/images/small.toml" => text.replace("\"library\"", "\"variant\", \"other\""),
+        _ => text.to_owned(),
+    });
+    let run = |name: &str| {
+        let [step] = plan.runs(name).try_into().unwrap();
+        let Work::Run(run) = &plan.steps[step].work else { panic!() };
+        (run, &plan.steps[step].inputs)
+    };
+    let ((program, inputs), (variant, other_inputs)) = (run("program"), run("variant"));
+    assert_eq!(program, variant, "only what lies in the places differs");
+    assert_eq!(inputs[..2], other_inputs[..2], "root and patched source are the same steps");
+    assert_eq!((vec![inputs[2]], vec![other_inputs[2]]), (plan.runs("library"), plan.runs("other")));
 }

@@ -197,6 +197,10 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
     for (path, how, digest) in placed {
         match how {
             Mounted::ReadOnly => {
+                // A mount point in a folder that is written to is made here, by who can remove it again.
+                if path.components().next() == Some("build") {
+                    folder(path.relative())?;
+                }
                 let checkout = store.checkout(digest)?;
                 known.insert(checkout.path().to_owned(), *digest);
                 mounts.push(Mount {

@@ -9,8 +9,9 @@ use super::schedule::{self, Lane};
 use super::{Context, Error, Outcome, explain, layer};
 use crate::base::event::{self, Activity, Event};
 use crate::base::{Blame, Digest, Sha256};
+use crate::fetch::cargo;
 use crate::plan::{self, Fetch, Plan, Run, StepId, Work};
-use crate::store::{ActionResult, Store};
+use crate::store::{ActionResult, Meta, Node, Store, Tree};
 use crate::{image, root, unpack};
 
 pub(super) struct Worker<'a> {
@@ -95,6 +96,13 @@ impl<'a> Worker<'a> {
                 let name = self.input_file(step);
                 Ok(unpack::archive(store, &inputs[0], &name, &options, self.context.cancel)?)
             })?,
+            Work::Crates { crates, .. } => cargo::vendor(store, crates.iter().zip(inputs.iter().copied()))?,
+            Work::Text { path, text } => {
+                let file = Node::File { digest: store.put_bytes(text.as_bytes())?, meta: Meta::root(0o644) };
+                let mut tree = Tree::default();
+                tree.insert(path, file).expect("nothing is in its way");
+                tree
+            }
             Work::Patch { patches, names } => {
                 let mut tree = store.tree(&inputs[0])?;
                 for (patch, name) in patches.iter().zip(names) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::check;
 use super::error::{Fault, Problem};
 
 /// A recipe file: its path relative to the project and its text.
@@ -41,6 +42,15 @@ impl Document {
     pub(super) fn problem(&self, fault: Fault, span: Range<usize>) -> Problem {
         let end = span.end.min(self.text.len());
         Problem::new(fault, &self.file, &self.text, span.start.min(end)..end)
+    }
+
+    /// Finds everything that is wrong where the type behind a schema can't be read: at least what `error` says.
+    pub(super) fn faults(&self, schema: &serde_json::Value, error: &toml::de::Error) -> Vec<Problem> {
+        let found = check::check(self, schema);
+        if !found.is_empty() {
+            return found;
+        }
+        vec![self.problem(Fault::Value(error.message().to_owned()), error.span().unwrap_or(0..0))]
     }
 
     /// Makes a problem at the value that `path` leads to, or at the nearest table around it. Values are found by

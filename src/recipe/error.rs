@@ -8,6 +8,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
 use crate::base::{Blame, Name};
+use crate::fetch::cargo;
 
 /// Says why a project can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -232,6 +233,25 @@ pub enum Fault {
     /// Patches are given, but there is no source to apply them to.
     #[error("there is no source to patch")]
     NothingToPatch,
+    /// A variant is like another variant.
+    #[error("package `{0}` is itself like another one")]
+    LikeAVariant(Name),
+    /// A variant puts something in the place of an input that is none.
+    #[error("`{name}` is no input of `{of}`")]
+    NoInput {
+        /// The package that the variant is like.
+        of: Name,
+        /// What was taken for its input.
+        name: Name,
+        /// The input that looks most like it.
+        near: Option<String>,
+    },
+    /// A package has two sources that are lists of crates.
+    #[error("there is another `cargo` source already")]
+    CratesTwice,
+    /// A `Cargo.lock` can't be used.
+    #[error(transparent)]
+    CargoLock(cargo::Fault),
 }
 
 impl Fault {
@@ -252,9 +272,10 @@ impl Fault {
             Fault::BadName(_) => Some(
                 "use lower-case letters, digits, `.`, `_` and `-`; start with a letter or digit".to_owned(),
             ),
-            Fault::UnknownReference { near: Some(near), .. } | Fault::NoFile { near: Some(near), .. } => {
-                Some(mean(near))
-            }
+            Fault::UnknownReference { near: Some(near), .. }
+            | Fault::NoFile { near: Some(near), .. }
+            | Fault::NoInput { near: Some(near), .. } => Some(mean(near)),
+            Fault::LikeAVariant(_) => Some("name the whole recipe that both are like".to_owned()),
             Fault::UnknownReference { kind, name, .. } => {
                 Some(format!("write `recipes/{kind}s/{name}.toml`"))
             }
@@ -267,7 +288,11 @@ impl Fault {
             Fault::TwoDefaults(_) => Some("leave `default = true` in one image only".to_owned()),
             Fault::Taken { .. } => Some("give one of the two another name".to_owned()),
             Fault::SourceTwice => Some("move `[source]` to `[sources.NAME]`".to_owned()),
-            Fault::NothingToPatch => Some("add `[source]`, or take `patches` out".to_owned()),
+            Fault::NothingToPatch => {
+                Some("put the source that they are for first, or take `patches` out".to_owned())
+            }
+            Fault::CratesTwice => Some("list the crates of both in one workspace's `Cargo.lock`".to_owned()),
+            Fault::CargoLock(fault) => fault.hint(),
             _ => None,
         }
     }
@@ -291,6 +316,10 @@ impl Fault {
             Fault::Taken { .. } => "taken".to_owned(),
             Fault::SourceTwice => "the second form".to_owned(),
             Fault::NothingToPatch => "for no source".to_owned(),
+            Fault::LikeAVariant(_) => "no whole recipe".to_owned(),
+            Fault::NoInput { .. } => "no input".to_owned(),
+            Fault::CratesTwice => "the second one".to_owned(),
+            Fault::CargoLock(fault) => fault.label().to_owned(),
         }
     }
 }

@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! recipes/suites/NAME.toml      a Debian release at a moment            Suite
-//! recipes/packages/NAME.toml    something fetched, built and tested     Package
+//! recipes/packages/NAME.toml    something fetched, built and tested     Package, Variant
 //! recipes/runtimes/NAME.toml    a containerd runtime                    Runtime
 //! recipes/images/NAME.toml      what is put into an image               Image
+//! recipes/packages/…            files and folders beside recipes, named by them
 //! patches/PACKAGE/…             patches, named by `build.patches`
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! the types carry no spans.
 
 mod check;
+mod crates;
 mod document;
 mod error;
 mod expand;
@@ -28,6 +30,7 @@ mod schema;
 mod substitute;
 mod suite;
 mod value;
+mod variant;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,8 +47,10 @@ pub use schema::{schema, schemas};
 pub use substitute::substitute;
 pub use suite::{Pocket, Snapshot, Suite};
 pub use value::{NotAValue, Size, Time};
+pub use variant::Variant;
 
 use crate::base::Name;
+use crate::fetch::cargo;
 use document::Document;
 
 /// What a recipe is for; decides its folder.
@@ -115,6 +120,7 @@ pub struct Project {
     pub runtimes: BTreeMap<Name, Runtime>,
     /// The images.
     pub images: BTreeMap<Name, Image>,
+    crates: BTreeMap<Name, cargo::Lock>,
     documents: BTreeMap<Id, Document>,
 }
 
@@ -125,11 +131,13 @@ pub fn load(path: &Path) -> Result<Project, Error> {
     }
     let mut problems = Vec::new();
     let mut documents = BTreeMap::new();
-    let suites = read_role(path, Role::Suite, &mut documents, &mut problems)?;
-    let packages = read_role(path, Role::Package, &mut documents, &mut problems)?;
-    let runtimes = read_role(path, Role::Runtime, &mut documents, &mut problems)?;
-    let images = read_role(path, Role::Image, &mut documents, &mut problems)?;
-    let project = Project { path: path.to_owned(), suites, packages, runtimes, images, documents };
+    let suites = read_role(path, Role::Suite, parse, &mut documents, &mut problems)?;
+    let packages = read_role(path, Role::Package, variant::parse, &mut documents, &mut problems)?;
+    let packages = variant::resolve(packages, &documents, &mut problems);
+    let runtimes = read_role(path, Role::Runtime, parse, &mut documents, &mut problems)?;
+    let images = read_role(path, Role::Image, parse, &mut documents, &mut problems)?;
+    let crates = crates::read(path, &packages, &mut problems)?;
+    let project = Project { path: path.to_owned(), suites, packages, runtimes, images, crates, documents };
     references::check(&project, &mut problems);
     if problems.is_empty() {
         return Ok(project);
@@ -139,9 +147,10 @@ pub fn load(path: &Path) -> Result<Project, Error> {
 }
 
 /// Reads the recipes of one role. A recipe that can't be read leaves its problems and no entry.
-fn read_role<T: DeserializeOwned>(
+fn read_role<T>(
     path: &Path,
     role: Role,
+    parse: fn(&Document, Role) -> Result<T, Vec<Problem>>,
     documents: &mut BTreeMap<Id, Document>,
     problems: &mut Vec<Problem>,
 ) -> Result<BTreeMap<Name, T>, Error> {
@@ -166,26 +175,29 @@ fn read_role<T: DeserializeOwned>(
             }
         };
         let document = Document { file: shown, text: text.into() };
-        match toml::from_str(&document.text) {
+        match parse(&document, role) {
             Ok(recipe) => _ = recipes.insert(name.clone(), recipe),
-            Err(error) => {
-                let found = check::check(&document, &schema(role));
-                if found.is_empty() {
-                    let fault = Fault::Value(error.message().to_owned());
-                    problems.push(document.problem(fault, error.span().unwrap_or(0..0)));
-                }
-                problems.extend(found);
-            }
+            Err(found) => problems.extend(found),
         }
         documents.insert(Id { role, name }, document);
     }
     Ok(recipes)
 }
 
+/// Reads a document as its role's type, or finds everything that is wrong with it.
+fn parse<T: DeserializeOwned>(document: &Document, role: Role) -> Result<T, Vec<Problem>> {
+    toml::from_str(&document.text).map_err(|error| document.faults(&schema::whole(role), &error))
+}
+
 impl Project {
     /// The project's folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Gives what the `Cargo.lock` that a package names lists.
+    pub fn crates(&self, package: &Package) -> Option<&cargo::Lock> {
+        self.crates.get(package.recipe())
     }
 
     /// Goes through every recipe.

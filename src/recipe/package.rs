@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+use super::Variant;
 use super::value::{Size, Time};
 use crate::base::{GuestPath, Name};
 pub use crate::fetch::Source;
@@ -38,18 +39,32 @@ pub struct Package {
     pub build: Build,
     /// How the result is tried after the build.
     pub test: Option<Test>,
+    /// What makes it a variant of another package, whose recipe all the rest is.
+    #[serde(skip)]
+    pub variant: Option<Variant>,
 }
 
 impl Package {
+    /// Names the recipe that says how it is built: its own, or the one that it is like.
+    pub fn recipe(&self) -> &Name {
+        self.variant.as_ref().map_or(&self.name, |variant| &variant.like)
+    }
+
     /// Goes through the sources with their names, in the order of the file.
     pub fn sources(&self) -> impl Iterator<Item = (&Name, &PackageSource)> {
-        let only = self.source.as_ref().map(|source| (&self.name, source));
+        let only = self.source.as_ref().map(|source| (self.recipe(), source));
         only.into_iter().chain(self.sources.0.iter().map(|(name, source)| (name, source)))
     }
 
-    /// Names the source that the build script starts in and that patches are applied to.
-    pub fn first_source(&self) -> Option<&Name> {
-        self.sources().next().map(|(name, _)| name)
+    /// Names the package whose result lies at `/in/<place>`.
+    pub fn input<'a>(&'a self, place: &'a Name) -> &'a Name {
+        self.variant.as_ref().and_then(|variant| variant.with.get(place)).unwrap_or(place)
+    }
+
+    /// Goes through the places of inputs, those of the build before those that only the test has.
+    pub fn places_of_inputs(&self) -> impl Iterator<Item = &Name> {
+        let test = self.test.iter().flat_map(|test| &test.inputs);
+        self.build.inputs.iter().chain(test.filter(|input| !self.build.inputs.contains(input)))
     }
 }
 

@@ -33,8 +33,8 @@ pub(super) fn needs(project: &Project, id: &Id) -> Vec<Id> {
         Role::Package => {
             if let Some(package) = project.packages.get(&id.name) {
                 add(Role::Suite, std::slice::from_ref(&package.build.root));
-                add(Role::Package, &package.build.inputs);
-                add(Role::Package, package.test.as_ref().map_or(&[], |test| test.inputs.as_slice()));
+                let inputs: Vec<_> = package.places_of_inputs().map(|at| package.input(at).clone()).collect();
+                add(Role::Package, &inputs);
             }
         }
         Role::Runtime => {
@@ -139,6 +139,13 @@ impl Checks<'_> {
 
     fn package(&mut self, package: &Package) {
         self.name(&package.name);
+        if let Some(variant) = &package.variant {
+            // All else is the other recipe's.
+            for (place, package) in &variant.with {
+                self.reference(Role::Package, package, &["with".into(), place.as_str().into()]);
+            }
+            return;
+        }
         if package.source.is_some() && !package.sources.0.is_empty() {
             self.at(Fault::SourceTwice, &["sources".into()]);
         }
@@ -151,7 +158,8 @@ impl Checks<'_> {
         for (index, patch) in build.patches.iter().enumerate() {
             self.beside(&folder, patch, &["build".into(), "patches".into(), index.into()]);
         }
-        if !build.patches.is_empty() && package.first_source().is_none() {
+        let first = package.sources().next();
+        if !build.patches.is_empty() && first.is_none_or(|(_, source)| source.fetch.cargo_lock().is_some()) {
             self.at(Fault::NothingToPatch, &["build".into(), "patches".into()]);
         }
         if let Some(test) = &package.test {
@@ -165,6 +173,10 @@ impl Checks<'_> {
             self.source(package, name, &["sources".into(), name.as_str().into()]);
         }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
+        let mut crates = package.sources().filter(|(_, source)| source.fetch.cargo_lock().is_some());
+        if let Some((name, _)) = crates.nth(1) {
+            self.at(Fault::CratesTwice, &["sources".into(), name.as_str().into()]);
+        }
         for (path, text) in package.clone().places() {
             self.variables(text, &known, &|name| package.variable(name, Arch::Amd64), &path);
         }
@@ -175,6 +187,9 @@ impl Checks<'_> {
         let Some((_, source)) = package.sources().find(|(other, _)| *other == name) else { return };
         if let Some(local) = source.fetch.local() {
             return self.beside("recipes/packages", local.path, &[path, &["path".into()]].concat());
+        }
+        if let Some(file) = source.fetch.cargo_lock() {
+            return self.beside("recipes/packages", file, &[path, &["cargo".into()]].concat());
         }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
         let value = |name: &str| package.variable(name, Arch::Amd64);
@@ -287,7 +302,9 @@ fn circles(project: &Project, problems: &mut Vec<Problem>) {
     for (name, package) in &project.packages {
         let to = package.build.inputs.iter().enumerate();
         let to = to.map(|(at, input)| {
-            (Id::new(Role::Package, input), vec!["build".into(), "inputs".into(), at.into()])
+            // In a variant's own file that way leads nowhere, and the file as a whole is the place.
+            let path = vec!["build".into(), "inputs".into(), at.into()];
+            (Id::new(Role::Package, package.input(input)), path)
         });
         edges.insert(Id::new(Role::Package, name), to.collect());
     }

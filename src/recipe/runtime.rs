@@ -94,9 +94,14 @@ pub struct ExampleContainer {
     pub name: Name,
     /// The image of this project that it runs.
     pub image: Name,
+    /// The program, in place of the image's entrypoint.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// Its arguments, in place of the image's.
     #[serde(default)]
     pub args: Vec<String>,
+    /// What it is given on stdin when the image is tried; without it, stdin is empty.
+    pub stdin: Option<String>,
     /// Environment variables beside the image's.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -7,10 +7,25 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value};
 
-use super::{Image, Package, Role, Runtime, Suite};
+use super::{Image, Package, Role, Runtime, Suite, Variant};
 
-/// Gives the schema of a role's recipes.
+/// Gives the schema of a role's recipes. A package with `like` is a [`Variant`], every other one whole.
 pub fn schema(role: Role) -> Value {
+    let mut whole = whole(role);
+    if role != Role::Package {
+        return whole;
+    }
+    let definitions = whole.as_object_mut().and_then(|schema| schema.remove("definitions"));
+    serde_json::json!({
+        "if": { "required": ["like"] },
+        "then": of::<Variant>(),
+        "else": whole,
+        "definitions": definitions,
+    })
+}
+
+/// Gives the schema of recipes that are no variants.
+pub(super) fn whole(role: Role) -> Value {
     match role {
         Role::Suite => of::<Suite>(),
         Role::Package => of::<Package>(),
@@ -24,7 +39,7 @@ pub fn schemas() -> Map<String, Value> {
     Role::ALL.into_iter().map(|role| (role.folder().to_owned(), schema(role))).collect()
 }
 
-fn of<T: JsonSchema>() -> Value {
+pub(super) fn of<T: JsonSchema>() -> Value {
     let mut schema: Schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
     let value = schema.as_object_mut().expect("a type's schema is an object");
     let mut value = Value::Object(std::mem::take(value));

@@ -151,7 +151,7 @@ fn a_good_project_loads() {
     let project = loaded.unwrap();
     let crun = &project.packages["crun"];
     assert_eq!(crun.build.limits.memory, Some(Size(8 << 30)));
-    assert_eq!(crun.first_source().unwrap().as_str(), "crun");
+    assert_eq!(crun.sources().next().unwrap().0.as_str(), "crun");
     let wasmtime = &project.packages["wasmtime-c-api"];
     let names: Vec<_> = wasmtime.sources().map(|(name, source)| (name.as_str(), source.unpack)).collect();
     assert_eq!(names, [("library", false), ("headers", true)]);
@@ -572,10 +572,146 @@ proptest::proptest! {
             Role::Runtime => toml::from_str::<Runtime>(&changed).is_err(),
             Role::Image => toml::from_str::<Image>(&changed).is_err(),
         };
-        let problems = check::check(&document, &schema(role));
+        let problems = check::check(&document, &schema::whole(role));
         proptest::prop_assert!(fails || problems.is_empty(), "{:?} of what can be read", problems);
         for problem in problems {
             proptest::prop_assert!(changed.get(problem.span()).is_some(), "{:?}", problem);
         }
     }
+}
+
+const CARGO_LOCK: &str = "recipes/packages/wrapper/Cargo.lock";
+
+#[test]
+fn a_cargo_lock_is_read_with_its_package() {
+    let text = WASMTIME.replace("[build]", "[sources.crates]\ncargo = \"wrapper/Cargo.lock\"\n[build]");
+    let recipe = ("recipes/packages/wasmtime-c-api.toml", Some(text.as_str()));
+    let lock = format!(
+        "version = 4\n\n[[package]]\nname = \"serde\"\nversion = \"1.0.1\"\n\
+         source = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"{}\"\n",
+        "0f".repeat(32)
+    );
+    let (_folder, loaded) = project(&[recipe, (CARGO_LOCK, Some(&lock))]);
+    let project = loaded.unwrap();
+    assert_eq!(project.crates(&project.packages["wasmtime-c-api"]).unwrap().crates[0].name, "serde");
+
+    let broken = lock.replace("checksum", "# checksum");
+    assert_eq!(
+        problems(&[recipe, (CARGO_LOCK, Some(&broken))]),
+        [
+            "recipes/packages/wrapper/Cargo.lock:4:8: crate `serde 1.0.1` has no checksum [this crate] (remove its \
+          `[[package]]` and let cargo write it anew: `cargo fetch`)"
+        ]
+    );
+    assert_eq!(
+        problems(&[recipe, ("recipes/packages/wrapper/Cargo.toml", Some(""))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:9: no file `recipes/packages/wrapper/Cargo.lock` [no such file]"
+        ]
+    );
+    let out = text.replace("wrapper/", "../");
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&out))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:9: `../Cargo.lock` leads out of `recipes/packages` [leads out]"
+        ]
+    );
+    let other = text.replace("cargo =", "crago =");
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&other)), (CARGO_LOCK, Some(&lock))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:12:1: unknown key `crago` [not a key of this table] (did you mean \
+          `cargo`?)"
+        ]
+    );
+    let twice = text.replace("[build]", "[sources.more]\ncargo = \"wrapper/Cargo.lock\"\n[build]");
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&twice)), (CARGO_LOCK, Some(&lock))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:13:1: there is another `cargo` source already [the second one] \
+          (list the crates of both in one workspace's `Cargo.lock`)"
+        ]
+    );
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "url = \"https://github.com/containers/crun/releases/download/{version}/crun-{version}.tar.gz\"",
+        "cargo = \"wasmtime-c-api.toml\"",
+        &[
+            "recipes/packages/crun.toml:10:11: there is no source to patch [for no source] (put the source that \
+             they are for first, or take `patches` out)",
+            "recipes/packages/wasmtime-c-api.toml:2:11: not a `Cargo.lock`: invalid type: string \"25.0.0\", expected \
+             i64 [here] (take cargo's own file as it is; `cargo generate-lockfile` writes one)",
+        ],
+    );
+}
+
+const VARIANT_FILE: &str = "recipes/packages/crun-other.toml";
+const OTHER_FILE: &str = "recipes/packages/other.toml";
+const VARIANT: &str = "name = \"crun-other\"\nlike = \"crun\"\nwith = { wasmtime-c-api = \"other\" }\n";
+
+#[test]
+fn a_variant_is_another_recipe_with_other_inputs() {
+    let other = WASMTIME.trim_start().replace("wasmtime-c-api", "other");
+    let (_folder, loaded) = project(&[(VARIANT_FILE, Some(VARIANT)), (OTHER_FILE, Some(&other))]);
+    let project = loaded.unwrap();
+    let variant = &project.packages["crun-other"];
+    assert_eq!((variant.name.as_str(), variant.recipe().as_str()), ("crun-other", "crun"));
+    assert_eq!(variant.sources().next().unwrap().0.as_str(), "crun");
+    let inputs: Vec<_> =
+        variant.places_of_inputs().map(|at| (at.as_str(), variant.input(at).as_str())).collect();
+    assert_eq!(inputs, [("wasmtime-c-api", "other")]);
+    let id = project.targets(&["packages/crun-other".to_owned()]).unwrap();
+    let closure: Vec<_> = project.closure(&id).iter().map(Id::to_string).collect();
+    assert_eq!(closure, ["suites/bookworm", "packages/crun-other", "packages/other"]);
+}
+
+#[test]
+fn faults_of_variants_are_told_with_their_places() {
+    let other = WASMTIME.trim_start().replace("wasmtime-c-api", "other");
+    let told = |from: &str, to: &str| {
+        problems(&[(VARIANT_FILE, Some(&VARIANT.replace(from, to))), (OTHER_FILE, Some(&other))])
+    };
+    let file = VARIANT_FILE;
+    assert_eq!(
+        told("\"crun\"", "\"crum\""),
+        [format!("{file}:2:8: no package `crum` in the project [no such package] (did you mean `crun`?)")]
+    );
+    assert_eq!(
+        told("\"other\" }", "\"othr\" }"),
+        [format!("{file}:3:27: no package `othr` in the project [no such package] (did you mean `other`?)")]
+    );
+    assert_eq!(
+        told("{ wasmtime-c-api", "{ wasmtime-c-apy"),
+        [format!(
+            "{file}:3:27: `wasmtime-c-apy` is no input of `crun` [no input] (did you mean `wasmtime-c-api`?)"
+        )]
+    );
+    assert_eq!(
+        told("with", "version = \"2\"\nwith"),
+        [format!(
+            "{file}:3:1: unknown key `version` [not a key of this table] (known keys: `name`, `like`, `with`, \
+             `description`)"
+        )]
+    );
+    assert_eq!(
+        told("like = \"crun\"", "like = \"crun-other\""),
+        [format!(
+            "{file}:2:8: package `crun-other` is itself like another one [no whole recipe] (name the whole recipe \
+             that both are like)"
+        )]
+    );
+    assert_eq!(
+        told("crun-other", "crun-more"),
+        [format!(
+            "{file}:1:8: the recipe is named `crun-more`, its file `crun-other` [not the file's name] (set `name = \
+             \"crun-other\"`, or rename the file to `crun-more.toml`)"
+        )]
+    );
+    assert_eq!(
+        told("\"other\" }", "\"crun-other\" }"),
+        [format!(
+            "{file}:1:1: these recipes need each other: crun-other → crun-other [closes the circle] (take one of these references out)"
+        )]
+    );
 }

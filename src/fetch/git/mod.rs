@@ -20,7 +20,7 @@ mod tests;
 mod wire;
 
 pub use error::Error;
-pub use id::Id;
+pub use id::{Id, NotAnId};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
