@@ -42,6 +42,7 @@ pub(super) struct Container<'a> {
     part: Option<LogOutput>,
     read: usize,
     complaint: Vec<u8>,
+    is_broken: bool,
 }
 
 impl<'a> Container<'a> {
@@ -65,6 +66,7 @@ impl<'a> Container<'a> {
             part: None,
             read: 0,
             complaint: Vec::new(),
+            is_broken: false,
         };
         let options = AttachContainerOptionsBuilder::new();
         let options = options.stream(true).stdin(true).stdout(true).stderr(true).build();
@@ -83,6 +85,11 @@ impl<'a> Container<'a> {
     /// Gives what the agent said on its standard error.
     pub(super) fn complaint(&self) -> String {
         String::from_utf8_lossy(&self.complaint).trim().replace('\n', "\n  ")
+    }
+
+    /// Tells whether the conversation ended, by whatever the agent, the engine or the way there did.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     fn stopped(&self) -> io::Result<()> {
@@ -123,7 +130,9 @@ impl Read for Container<'_> {
                     return Ok(count);
                 }
             }
-            if !self.more()? {
+            let more = self.more();
+            self.is_broken |= !matches!(more, Ok(true));
+            if !more? {
                 return Ok(0);
             }
         }
@@ -136,6 +145,7 @@ impl Write for Container<'_> {
             self.stopped()?;
             let Some(input) = &mut self.input else { return Err(io::ErrorKind::BrokenPipe.into()) };
             if let Ok(written) = self.runtime.block_on(async { timeout(TICK, input.write(bytes)).await }) {
+                self.is_broken |= written.is_err();
                 return written;
             }
         }

@@ -217,11 +217,15 @@ fn converse(
         let mut to = BufWriter::with_capacity(BUFFER, &mut *container);
         let sent = stream::send(&source.path, &mut to).and_then(|()| std::io::Write::flush(&mut to));
         drop(to.into_parts());
-        if let Err(error) = sent {
+        if let Err(source) = sent {
+            if !container.is_broken() {
+                let what = "sending what the step is to see";
+                return Err(Trouble::Here(Error::Io { what, source }));
+            }
             // The agent says why it takes no more, if it does.
             return match wire::get(container) {
                 Ok(Said::End(result)) => Ok(result),
-                _ => Err(error.into()),
+                _ => Err(source.into()),
             };
         }
     }
@@ -249,7 +253,10 @@ fn converse(
             Kind::Changes => source.path.join("upper"),
         };
         clear(&path).map_err(Trouble::Here)?;
-        stream::receive(&mut from, &path)?;
+        stream::receive(&mut from, &path).map_err(|source| match from.get_ref().is_broken() {
+            true => Trouble::There(source),
+            false => Trouble::Here(Error::Io { what: "taking in what the step left", source }),
+        })?;
     }
     Ok(Ok(finished))
 }
