@@ -21,8 +21,11 @@
 //! *What the agent may do.* `CAP_SYS_ADMIN` and `CAP_SETFCAP`, so that it can make a user namespace with a root also where
 //! that is refused to ordinary processes, as in most containers and on recent Ubuntu. For the same reason the engine's
 //! own filters, which forbid that, are off, and `/proc` is unmasked, without which the kernel lets nobody mount another
-//! (`mount_too_revealing`). The agent is gone into the new namespace before the job exists, where neither capability
-//! means anything for the machine; the job itself has what `namespace` leaves it, with its system call filters.
+//! (`mount_too_revealing`). Neither capability reaches the job: it is in the new namespace, where they mean nothing for
+//! the machine, and has what `namespace` leaves it, with its system call filters. The agent stays outside, where the job
+//! can't see it; of the job it takes bytes, and files only when no process of the job is left.
+//!
+//! Seen with Docker 26.1 on cgroup v1 and with Podman 4.3 as root.
 //!
 //! Containers are removed when their job ends, when nodeimg is stopped, and by the engine when nodeimg is killed: the
 //! agent ends with its input. Never: chosen without being asked for, a part of a key.
