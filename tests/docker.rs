@@ -62,6 +62,34 @@ fn containers_give_what_namespaces_give() {
     assert_eq!(asked.lines().next(), Some("-o BatchMode=yes -T -p 2222 -- me@far docker system dial-stdio"));
 }
 
+#[test]
+fn without_an_engine_nothing_is_built_another_way() {
+    let place = crate::cli::Place::new(&[
+        (
+            "recipes/packages/a.toml",
+            "name = \"a\"\nversion = \"1\"\nlicense = \"MIT\"\n[build]\nroot = \"bookworm\"\nscript = \"true\"\n",
+        ),
+        (
+            "recipes/suites/bookworm.toml",
+            "name = \"bookworm\"\nsnapshot = \"20261120T000000Z\"\ncomponents = [\"main\"]\nkeys = []\npockets = []\n",
+        ),
+    ]);
+    let built = |kind: &str| {
+        let mut build = place.command(&["build", "--sandbox", kind, "a"]);
+        let output = build.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = built("docker");
+    assert_eq!(code, Some(4), "{stderr}");
+    let expected =
+        "error: no Docker answers at `unix:///nowhere/docker.sock`\n  not there\nhint: start Docker";
+    assert!(stderr.starts_with(expected), "{stderr}");
+    assert!(!place.path("store").exists() && !place.path("project/out").exists());
+    let (code, stderr) = built("chroot");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("[possible values: namespace, docker]"), "{stderr}");
+}
+
 mod inside {
     use std::collections::BTreeMap;
     use std::fmt::Write as _;
