@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nodeimg::base::event::Silent;
 use nodeimg::base::{Cancel, Digest, GuestPath};
-use nodeimg::export::{self, Form};
+use nodeimg::export::{self, Shape};
 use nodeimg::image::{self, Config, Layer, Platform, Spec};
 use nodeimg::store::{Meta, Node, Store, Tree};
 
@@ -169,7 +169,7 @@ fn main() {
 }
 
 fn exports(store: &Store, image: &Digest, out: &std::path::Path, made: &Tree, cancel: &Cancel) {
-    for (form, name) in [(Form::OciLayout, "oci"), (Form::Archive, "image.tar")] {
+    for (form, name) in [(Shape::OCI_LAYOUT, "oci"), (Shape::ARCHIVE, "image.tar")] {
         let to = out.join(name);
         let write = || export::export(store, form, image, &to, cancel).expect("a new folder");
         let (_, time) = timed(write);

@@ -20,7 +20,7 @@
 //! | [`plan`] | pins → a graph of steps with keys; pure |
 //! | [`realise`] | steps → artifacts in the store; the only scheduler |
 //! | [`root`] | Debian packages → a configured root |
-//! | [`export`] | an artifact → files below `out/` |
+//! | [`export`] | an artifact → files below `out/`, a Docker engine, a kind cluster's nodes, containerd |
 //! | [`cluster`] | a node image → a throw-away cluster, and what its examples did there |
 //! | [`fetch`] | a source, as a recipe's table and as pinned → bytes in the store |
 //! | [`unpack`] | archives and patches → trees |
@@ -44,6 +44,7 @@
 //! | `recipes/<role>/<name>.toml`, what lies beside them | written by people, read by [`recipe`] |
 //! | `patches/<package>/*.patch` | written by people, read by [`pipeline`] |
 //! | `lockfiles/<role>/<name>.toml` | [`lock`] |
+//! | `trials/<image>.toml` | [`pipeline`], by `nodeimg try --record`: what booted an image |
 //! | `out/` | [`export`]; layout in `pipeline/outputs.rs` |
 //! | `$NODEIMG_STORE`, else `$XDG_CACHE_HOME/nodeimg`, else `~/.cache/nodeimg` | [`store`]; layout in its doc |
 //! | `$XDG_CONFIG_HOME/nodeimg/config.toml`; apt's, cargo's and pip's own settings | read by [`fetch::settings`] |

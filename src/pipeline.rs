@@ -7,20 +7,26 @@
 //!
 //! Each takes what the one before gave. Nothing here reads the environment or prints.
 
+mod catalog;
 mod error;
 mod files;
 mod outputs;
+mod record;
 mod registry;
 mod resolve;
 mod trial;
 
 use std::path::Path;
 
+pub use catalog::{Catalog, FILE as CATALOG, read as catalog, schema as catalog_schema};
 pub use error::Error;
-pub use outputs::Built;
-pub use trial::{TOOLS, try_image};
+pub use outputs::{Built, Delivered};
+pub use record::note as record;
+pub use trial::{TOOLS, try_alone, try_image};
 
 use crate::base::{Arch, Cancel};
+use crate::engine::Settings;
+use crate::export::{self, Output};
 use crate::fetch;
 use crate::lock::{self, Elsewhere, Locked, Resolution, Update};
 use crate::plan::Plan;
@@ -79,21 +85,35 @@ pub fn build(
     out: &Path,
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
+    let nowhere = export::Here { engine: &Settings::default(), containerd: "" };
+    let usual: Result<Vec<_>, _> = export::USUAL.iter().map(|form| export::open(form, &nowhere)).collect();
+    build_into(plan, project, out, &usual?, context)
+}
+
+/// The same, with images in the forms that are asked for in place of the usual ones.
+pub fn build_into(
+    plan: &Plan,
+    project: &Project,
+    out: &Path,
+    forms: &[Box<dyn Output>],
+    context: &Context<'_>,
+) -> Result<(Vec<Built>, Outcome), Error> {
     registry::find_pypi(|| registry::is_lacking(plan, &plan.wanted(), context.store), &context.fetch())?;
-    match attempt(plan, project, out, Care::Quick, context) {
+    match attempt(plan, project, out, forms, Care::Quick, context) {
         Err(error) if error.is_lost() => {}
         result => return result,
     }
     realise::mend(context)?;
     let targets: Vec<_> = plan.targets.iter().map(|target| target.recipe.clone()).collect();
     files::take_in(project, &targets, context.store)?;
-    attempt(plan, project, out, Care::Thorough, context)
+    attempt(plan, project, out, forms, Care::Thorough, context)
 }
 
 fn attempt(
     plan: &Plan,
     project: &Project,
     out: &Path,
+    forms: &[Box<dyn Output>],
     care: Care,
     context: &Context<'_>,
 ) -> Result<(Vec<Built>, Outcome), Error> {
@@ -101,8 +121,9 @@ fn attempt(
     let mut built = Vec::new();
     for target in &plan.targets {
         check(context.cancel)?;
-        built.push(outputs::write(target, &outcome, out, context)?);
+        built.push(outputs::write(target, &outcome, out, forms, context)?);
     }
+    catalog::write(plan, &outcome, &built, project, out, context.store)?;
     outputs::keep(plan, &outcome, project, context.store)?;
     Ok((built, outcome))
 }

@@ -57,7 +57,18 @@ fn a_project_is_locked_built_and_then_reused() {
         target["layers"].as_array().unwrap().iter().map(|layer| layer["name"].clone()).collect();
     assert_eq!(layers, ["system", "containerd", "preloaded", "runtime hello", "configuration"]);
 
+    // The catalog knows the image from its own files, and is the same however often it is written.
+    let text = fs_err::read_to_string(world.path("project/out/catalog.json")).unwrap();
+    let catalog = world.json(&["catalog"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), catalog);
+    let image = &catalog["images"]["node"];
+    assert_eq!((&image["reference"], &image["digest"]), (&target["reference"], &target["digest"]));
+    assert_eq!(image["kind"], serde_json::json!([]));
+    assert_eq!(image["containerd"]["config-version"], 2);
+    assert_eq!(image["runtimes"]["greeter"]["packages"]["hello"], "1");
+
     let again = world.json(&["build", "--lock", "node"]);
+    assert_eq!(fs_err::read_to_string(world.path("project/out/catalog.json")).unwrap(), text);
     assert_eq!(again["targets"][0]["unchanged"], true);
     assert_eq!(again["targets"][0]["digest"], target["digest"]);
     assert_eq!(strings(&again["made"]), [""; 0]);
@@ -66,7 +77,7 @@ fn a_project_is_locked_built_and_then_reused() {
     digest sha256:…
       size 1.1 MB in 5 layers
  unchanged out/node/{image.tar,oci,workloads/plain.tar,example-greeter.yaml,kind.yaml,runtimeclasses.yaml}
-     steps all 18 reused
+     steps all 19 reused
       next docker load -i out/node/image.tar && kind create cluster --config out/node/kind.yaml
 ";
     assert_eq!((told.code, told.stdout.as_str(), without_digests(&told.stderr).as_str()), (0, "", expected));

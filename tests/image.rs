@@ -6,7 +6,7 @@ use std::process::Output;
 
 use nodeimg::base::event::Silent;
 use nodeimg::base::{Cancel, GuestPath};
-use nodeimg::export::{self, Form};
+use nodeimg::export::{self, Shape};
 use nodeimg::image::{self, Config, Layer, Platform, Spec, Summary};
 use nodeimg::store::{Dir, Meta, Node, Store, Tree};
 
@@ -59,7 +59,7 @@ impl Fixture {
         let cancel = Cancel::default();
         let tree = image::assemble(&store, &spec, &Silent, &cancel).unwrap();
         let digest = store.put_tree(&tree).unwrap();
-        for (form, name) in [(Form::OciLayout, "oci"), (Form::Archive, "image.tar")] {
+        for (form, name) in [(Shape::OCI_LAYOUT, "oci"), (Shape::ARCHIVE, "image.tar")] {
             export::export(&store, form, &digest, &folder.path().join(name), &cancel).unwrap();
         }
         Self { summary: image::read(&store, &tree).unwrap(), folder }

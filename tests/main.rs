@@ -4,6 +4,7 @@ mod build;
 mod cli;
 mod crates;
 mod docker;
+mod engines;
 mod everywhere;
 mod faults;
 mod image;

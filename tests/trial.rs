@@ -47,12 +47,71 @@ until docker ps --quiet | grep -q .; do
   kill -0 "$second"
   sleep 0.1
 done
+# Its node is as good as any other to take an image.
+node=$(docker ps --quiet)
+cluster=$(docker inspect --format '{{index .Config.Labels "io.x-k8s.kind.cluster"}}' "$node")
+until docker exec "$node" ctr --namespace k8s.io version > /dev/null 2>&1; do
+  kill -0 "$second"
+  sleep 0.1
+done
+for image in wasm-checks again; do
+  "$PROGRAM" build --lock --json --out "$1/out" wasm-checks --output "kind=$cluster" > "$1/$image.json"
+done
+docker exec "$node" ctr --namespace k8s.io images ls > "$1/images"
+"$PROGRAM" build --lock --out "$1/out" wasm-checks --output kind=other 2> "$1/other" || echo $? >> "$1/other"
 kill -INT "$second"
 code=0
 wait "$second" || code=$?
 echo "$code" > "$1/code"
 docker ps --all --quiet >> "$1/left"
 "#;
+
+/// The containers that are tried, and the exit codes that they should have.
+const EXPECTED: [(&str, u64); 13] = [
+    ("wasm", 0),
+    ("oci", 0),
+    ("words", 0),
+    ("no-stdin", 0),
+    ("stdin", 0),
+    ("files", 0),
+    ("exit", 3),
+    ("trap", 134),
+    ("memory", 137),
+    ("broken", 1),
+    ("variant", 0),
+    ("ordinary", 0),
+    ("names", 0),
+];
+
+fn ran(report: &Value) -> Vec<(&str, u64)> {
+    let rows = report["workloads"].as_array().unwrap();
+    rows.iter().map(|row| (row["workload"].as_str().unwrap(), row["exit"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn the_node_image_s_containerd_runs_the_same_by_itself() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: a containerd wants root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let output = good(run(PROGRAM, &["try", "--no-cluster", "--lock", "--json", "--out", &out]));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["passed"], true, "{report:#}");
+    // Names are a cluster's.
+    assert_eq!(ran(&report), EXPECTED[..EXPECTED.len() - 1]);
+    // What lies beside it is the catalog, which knows the image from its own files.
+    let catalog = fs_err::read_to_string(folder.path().join("catalog.json")).unwrap();
+    let catalog: Value = serde_json::from_str(&catalog).unwrap();
+    let image = &catalog["images"]["kind-wasmtime-debian"];
+    assert_eq!(image["digest"], include_str!("kind-wasmtime-debian.digest").trim());
+    assert_eq!(
+        (&image["containerd"]["version"], &image["containerd"]["config-version"]),
+        (&"1.6.20".into(), &2.into())
+    );
+    assert_eq!(image["runtimes"]["crun-wasmtime"]["runtime-class"], "crun-wasmtime");
+}
 
 #[test]
 fn the_node_image_runs_wasm_beside_an_ordinary_container() {
@@ -85,24 +144,7 @@ fn the_node_image_runs_wasm_beside_an_ordinary_container() {
     assert_eq!(report["digest"], include_str!("kind-wasmtime-debian.digest").trim());
     assert_eq!(report["kubernetes"], "1.20.2");
     let rows = report["workloads"].as_array().unwrap();
-    let ran: Vec<_> =
-        rows.iter().map(|row| (row["workload"].as_str().unwrap(), row["exit"].as_u64().unwrap())).collect();
-    let expected = [
-        ("wasm", 0),
-        ("oci", 0),
-        ("words", 0),
-        ("no-stdin", 0),
-        ("stdin", 0),
-        ("files", 0),
-        ("exit", 3),
-        ("trap", 134),
-        ("memory", 137),
-        ("broken", 1),
-        ("variant", 0),
-        ("ordinary", 0),
-        ("names", 0),
-    ];
-    assert_eq!(ran, expected);
+    assert_eq!(ran(&report), EXPECTED);
     assert!(rows[..2].iter().all(|row| row["handler"] == "crun-wasmtime"), "{rows:?}");
     assert_eq!(rows[11]["handler"], Value::Null);
     assert!(text("junit.xml").contains("failures=\"0\""), "{}", text("junit.xml"));
@@ -115,6 +157,20 @@ fn the_node_image_runs_wasm_beside_an_ordinary_container() {
     // The image was there, the trial stopped, and neither left a container.
     assert!(text("second").contains("reused nodeimg/kind-wasmtime-debian"), "{}", text("second"));
     assert_eq!(text("code"), "130\n");
+    // What was brought to the running node is there under its name and by its digest, and was sent once.
+    let brought = |name: &str| serde_json::from_str::<Value>(&text(name)).unwrap()["targets"][0].clone();
+    let (first, again) = (brought("wasm-checks.json"), brought("again.json"));
+    assert_eq!(first["delivered"][0]["sent"], first["size"], "{first:#}");
+    assert_eq!(again["delivered"][0]["unchanged"], true, "{again:#}");
+    let (reference, digest) = (first["reference"].as_str().unwrap(), first["digest"].as_str().unwrap());
+    let (repository, _) = reference.rsplit_once(':').unwrap();
+    for name in [format!("docker.io/{reference} "), format!("docker.io/{repository}@{digest} ")] {
+        let line = text("images").lines().any(|line| line.starts_with(&name) && line.contains(digest));
+        assert!(line, "{name} in\n{}", text("images"));
+    }
+    let other = text("other");
+    assert!(other.contains("no node of a kind cluster `other` runs in the Docker at"), "{other}");
+    assert!(other.contains("hint: clusters there: `nodeimg-") && other.ends_with("\n4\n"), "{other}");
     assert_eq!(text("left"), "");
 }
 

@@ -54,6 +54,23 @@ fn guests_run_as_they_should() {
     hold(&[("crun", "wasmtime-c-api", "wasm-guests", GUESTS)]);
 }
 
+/// Who builds the library gets these bytes. Root and an ordinary user did, with other job counts, umasks and folders;
+/// when the digest moves, a person meant it.
+#[test]
+fn the_long_term_wasmtime_has_its_digest() {
+    const DIGEST: &str = "be96bd3e78eed1fc17dcb8ab30d56cc4f6f7de7ea2598b93a6ce2aa319d41569";
+    if nodeimg::base::Arch::host() != Some(nodeimg::base::Arch::Amd64) {
+        eprintln!("left out: the digest is of the library for amd64");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    clone(folder.path());
+    built(nodeimg(PROGRAM.as_ref(), folder.path(), &test_store()).arg("packages/wasmtime-c-api-lts"));
+    let library = "out/packages/wasmtime-c-api-lts/usr/lib/x86_64-linux-gnu/libwasmtime.so";
+    let library = fs_err::read(folder.path().join(library)).unwrap();
+    assert_eq!(nodeimg::base::Sha256::of(&library).to_string(), DIGEST);
+}
+
 /// Wasmtime 36 has another `wasi_config_preopen_dir` than 25. crun calls the one of the headers that it was built with,
 /// so a crun for 25 can't give a guest of 36 its folder: only what needs none still ends as it should.
 #[test]

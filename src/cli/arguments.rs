@@ -1,9 +1,12 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::export;
 
 /// Reproducible Kubernetes node images with WebAssembly runtimes.
 #[derive(Debug, Parser)]
@@ -41,6 +44,8 @@ pub(super) enum Command {
     Build(Build),
     /// Build a node image, run it as a throw-away kind cluster and check what its examples do there
     Try(Try),
+    /// List the node images that were built: what is in them and what boots them
+    Catalog(Catalog),
     /// Pin what recipes ask for in `lockfiles/`, and show what changed
     Lock(Lock),
     /// Bring everything that a build needs into the store
@@ -91,6 +96,17 @@ pub(super) enum Sandbox {
     Docker,
 }
 
+/// Lists the forms for help.
+fn forms() -> String {
+    let mut text = "The form that images leave in; may be given several times:\n\n".to_owned();
+    for form in export::FORMS {
+        let _ = writeln!(text, "  {:<24} {}", format!("{}[={}]", form.name, form.place), form.about);
+    }
+    let _ =
+        write!(text, "\nBy default `{}`, in the image's folder below `out`", export::USUAL.join("` and `"));
+    text
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Build {
     /// Images or packages; by default the project's default image
@@ -106,6 +122,9 @@ pub(super) struct Build {
     /// Where outputs go; by default `out` in the project's folder
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// The form that images leave in; may be given several times
+    #[arg(long, value_name = "FORM[=PLACE]", long_help = forms())]
+    pub(super) output: Vec<String>,
     /// Go on with what does not depend on a failed step
     #[arg(long)]
     pub(super) keep_going: bool,
@@ -121,6 +140,12 @@ pub(super) struct Try {
     /// Leave the cluster up if it got so far, and say how to use and delete it
     #[arg(long)]
     pub(super) keep: bool,
+    /// Run the examples with the image's containerd by itself, in seconds: no Docker, no Kubernetes; needs root
+    #[arg(long, conflicts_with_all = ["keep", "record"])]
+    pub(super) no_cluster: bool,
+    /// If all went well, note in `trials/` that this kind booted the image; `nodeimg catalog` shows it
+    #[arg(long)]
+    pub(super) record: bool,
     /// Write the result as JUnit XML too
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
@@ -135,6 +160,16 @@ pub(super) struct Try {
     /// Where outputs go; by default `out` in the project's folder
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Catalog {
+    /// Where the outputs are; by default `out` in the project's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Print the JSON schema of `catalog.json`
+    #[arg(long)]
+    pub(super) schema: bool,
 }
 
 #[derive(Debug, Args)]

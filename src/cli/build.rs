@@ -5,14 +5,16 @@ use std::path::Path;
 use serde_json::json;
 
 use super::arguments::Build;
-use super::failure::Failure;
+use super::failure::{Failure, Problem};
 use super::session::Session;
-use super::text;
+use super::{host, text};
+use crate::base::event;
+use crate::export::{self, Here, Output};
 use crate::fetch::Network;
-use crate::pipeline::{self, Built};
+use crate::pipeline::{self, Built, Delivered};
 use crate::plan::{Plan, Work};
 use crate::realise::{Context, Outcome};
-use crate::recipe::Project;
+use crate::recipe::{Id, Project, Role};
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 
@@ -41,6 +43,8 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     let project = session.project()?;
     let targets = project.targets(&command.targets)?;
     let sandbox = Session::sandbox(&command.sandboxing)?;
+    // Before anything is built: who does not answer now would not take it then.
+    let forms = forms(&command.output, &targets)?;
     let (store, network) = (session.store()?, session.network()?);
     let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
@@ -48,7 +52,10 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     // People read `out/x` more easily than `./out/x`.
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
     let context = realising(session, &*sandbox, &store, &network, command.jobs, command.keep_going);
-    let (built, outcome) = pipeline::build(&plan, &project, &out, &context)?;
+    let (built, outcome) = match forms.as_slice() {
+        [] => pipeline::build(&plan, &project, &out, &context)?,
+        forms => pipeline::build_into(&plan, &project, &out, forms, &context)?,
+    };
     session.progress.finish();
     if session.common.json {
         text::json(&document(&plan, &built, &outcome))?;
@@ -61,6 +68,23 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
         next.into_iter().for_each(|next| session.progress.line(&format!("{:>10} {next}", "next")));
     }
     Ok(0)
+}
+
+/// Opens the forms that were asked for.
+fn forms(asked: &[String], targets: &[Id]) -> Result<Vec<Box<dyn Output>>, Failure> {
+    let engine = host::engine();
+    let containerd = host::containerd().unwrap_or_else(|| export::CONTAINERD.to_owned());
+    let here = Here { engine: &engine, containerd: &containerd };
+    let images = targets.iter().filter(|target| target.role == Role::Image).count();
+    let mut forms = Vec::new();
+    for text in asked {
+        let form = export::open(text, &here)?;
+        if form.holds_one() && images > 1 {
+            return Err(Problem::OneImage { output: text.clone(), images }.into());
+        }
+        forms.push(form);
+    }
+    Ok(forms)
 }
 
 /// Says how much was made and how much was there.
@@ -87,8 +111,10 @@ fn summary(built: &Built) -> String {
         return format!("{:>10} {}\n{state:>10} {files}", "package", built.recipe.name);
     };
     let layers = text::count(image.layers.len(), "layer");
+    let wrote = if built.files.is_empty() { String::new() } else { format!("\n{state:>10} {files}") };
+    let delivered: String = built.delivered.iter().map(delivered).collect();
     format!(
-        "{:>10} {reference}\n{:>10} {}\n{:>10} {} in {layers}\n{state:>10} {files}",
+        "{:>10} {reference}\n{:>10} {}\n{:>10} {} in {layers}{wrote}{delivered}",
         "image",
         "digest",
         image.manifest.hash.oci(),
@@ -97,9 +123,22 @@ fn summary(built: &Built) -> String {
     )
 }
 
+/// Says where else an image is now, and what that took.
+fn delivered(delivered: &Delivered) -> String {
+    let Delivered { place, put } = delivered;
+    match (put.outcome, put.sent) {
+        (event::Outcome::Reused, _) => format!("\n{:>10} in {place} already", "is"),
+        (_, Some(sent)) => format!("\n{:>10} into {place}, {} sent", "loaded", text::size(sent)),
+        (_, None) => format!("\n{:>10} {place}", "wrote"),
+    }
+}
+
 /// The command that a person would type next.
 fn next(built: &Built, project: &Project) -> Option<String> {
     let (reference, _) = built.image.as_ref()?;
+    if !built.files.iter().any(|file| file == "image.tar") {
+        return None;
+    }
     let archive = built.folder.join("image.tar");
     let load = format!("docker load -i {}", archive.display());
     let image = project.images.get(&built.recipe.name).filter(|image| image.platform.is_none())?;
@@ -126,6 +165,8 @@ fn document(plan: &Plan, built: &[Built], outcome: &Outcome) -> serde_json::Valu
             value["digest"] = json!(image.manifest.hash.oci());
             value["size"] = json!(image.size());
             let layer = |layer: &crate::image::LayerSummary| json!({ "name": layer.name, "digest": layer.blob.hash.oci(), "size": layer.blob.size });
+            let place = |one: &Delivered| json!({ "place": one.place, "unchanged": one.put.outcome == event::Outcome::Reused, "sent": one.put.sent });
+            value["delivered"] = one.delivered.iter().map(place).collect();
             value["layers"] = image.layers.iter().map(layer).collect();
         }
         value

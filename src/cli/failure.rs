@@ -63,9 +63,17 @@ pub(super) enum Problem {
     #[diagnostic(help("name a folder like `lockfiles/` for several"))]
     OneLock(usize),
 
+    #[error("`--output {output}` has room for one image, {images} are built")]
+    #[diagnostic(help("leave the place away: each image has a folder of its own"))]
+    OneImage { output: String, images: usize },
+
     #[error("`{0}` is no node image")]
     #[diagnostic(help("name an image whose recipe has `[node]`"))]
     NoNode(String),
+
+    #[error("no catalog of node images at `{0}`")]
+    #[diagnostic(help("`nodeimg build` of a node image writes it"))]
+    NoCatalog(String),
 
     #[error("can't write the report")]
     Report(#[source] std::io::Error),
@@ -81,6 +89,8 @@ impl Problem {
             | Problem::NoLog(_)
             | Problem::NoLock(_)
             | Problem::OneLock(_)
+            | Problem::OneImage { .. }
+            | Problem::NoCatalog(_)
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
                 Blame::Machine

@@ -30,6 +30,11 @@ pub(super) fn engine() -> engine::Settings {
     }
 }
 
+/// Tells where containerd is, if the user says so, as `ctr` is told.
+pub(super) fn containerd() -> Option<String> {
+    std::env::var("CONTAINERD_ADDRESS").ok().filter(|address| !address.is_empty())
+}
+
 /// Tells whether colours are wanted (no-color.org).
 pub(super) fn color_allowed() -> bool {
     path("NO_COLOR").is_none() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod build;
+mod catalog;
 mod failure;
 mod fetch;
 mod host;
@@ -41,6 +42,7 @@ pub fn run() -> i32 {
     let result = match &arguments.command {
         Command::Build(command) => build::run(&session, command),
         Command::Try(command) => trial::run(&session, command),
+        Command::Catalog(command) => catalog::run(&session, command),
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),

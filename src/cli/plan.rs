@@ -34,6 +34,7 @@ fn verb(work: &Work) -> &'static str {
         Work::Text { .. } => "write",
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
+        Work::Survey { .. } => "read",
         Work::Image(_) => "assemble",
     }
 }

@@ -8,8 +8,8 @@ use super::failure::{Failure, Problem};
 use super::progress::human_time;
 use super::session::Session;
 use super::{code, host, text};
-use crate::base::Blame;
-use crate::cluster::{After, Report};
+use crate::base::{Blame, Name};
+use crate::cluster::{self, After, Report};
 use crate::export::docker::Engine;
 use crate::pipeline;
 use crate::recipe::{Id, Project, Role};
@@ -17,11 +17,16 @@ use crate::recipe::{Id, Project, Role};
 pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let project = session.project()?;
     let image = node_image(&project, command.image.as_deref())?;
-    // Before anything is built: without an engine there is nothing to build for.
-    let engine = Engine::connect(&host::engine())?;
     let sandbox = Session::sandbox(&command.sandboxing)?;
     let mut names = vec![image.to_string()];
-    names.extend(pipeline::TOOLS.map(|tool| format!("packages/{tool}")));
+    // Before anything is built: where nothing runs there is nothing to build for.
+    let engine = if command.no_cluster {
+        cluster::may_run_alone().map_err(pipeline::Error::from)?;
+        None
+    } else {
+        names.extend(pipeline::TOOLS.map(|tool| format!("packages/{tool}")));
+        Some(Engine::connect(&host::engine())?)
+    };
     let targets = project.targets(&names)?;
     let (store, network) = (session.store()?, session.network()?);
     let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
@@ -30,8 +35,18 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
     let (built, _) = pipeline::build(&plan, &project, &out, &context)?;
     let after = if command.keep { After::Keep } else { After::Delete };
-    let report = pipeline::try_image(&plan, &built, &image, &engine, after, &context)?;
+    let report = match &engine {
+        Some(engine) => pipeline::try_image(&plan, &built, &image, engine, after, &context)?,
+        None => pipeline::try_alone(&plan, &built, &image, &context)?,
+    };
     session.progress.finish();
+    if command.record && report.passed() {
+        let kind = &project.packages[&Name::new("kind").expect("a constant name")].version;
+        let path = pipeline::record(project.path(), &image.name, &report.digest, kind)?;
+        session.progress.line(&format!("{:>10} {}", "recorded", path.display()));
+        // The catalog tells of it.
+        pipeline::build(&plan, &project, &out, &context)?;
+    }
     if let Some(path) = &command.junit {
         write(path, &report.junit())?;
     }
@@ -44,7 +59,12 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
         text::out(&table(&report))?;
     }
     if !session.common.quiet {
-        summary(&report).iter().for_each(|line| session.progress.line(line));
+        let mut lines = summary(&report);
+        if command.no_cluster {
+            let count = text::count(report.rows.len(), "container");
+            lines[0] = format!("{:>10} {count} without Kubernetes in {}", "ran", human_time(report.ready));
+        }
+        lines.iter().for_each(|line| session.progress.line(line));
     }
     Ok(if report.passed() { 0 } else { code(Blame::Build) })
 }
@@ -80,14 +100,7 @@ fn table(report: &Report) -> String {
         ]
     };
     let rows: Vec<[String; 5]> = std::iter::once(head).chain(report.rows.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    let line = |row: &[String; 5]| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+    text::table(&rows)
 }
 
 fn summary(report: &Report) -> Vec<String> {

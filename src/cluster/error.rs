@@ -22,6 +22,19 @@ pub enum Error {
     #[error("`{command}` did not end within {seconds} s\n{tail}")]
     Slow { command: String, seconds: u64, tail: String },
 
+    /// containerd by itself wants more than this user may do.
+    #[error("a node's containerd by itself wants root")]
+    #[diagnostic(help("run the command as root, or leave `--no-cluster` away where Docker is"))]
+    NotRoot,
+
+    /// The host does not let a node's containerd have what it needs.
+    #[error("this host does not let a node's containerd run by itself\n{tail}")]
+    #[diagnostic(help(
+        "it needs `unshare` and mounts of its own, which containers are most often refused; leave `--no-cluster` away \
+         where Docker is"
+    ))]
+    Host { tail: String },
+
     /// A program answered something else than it should.
     #[error("`{command}` answered what nodeimg does not understand: {reason}")]
     Answer { command: String, reason: String },
@@ -44,7 +57,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Error::Cancelled => Blame::Cancelled,
-            Error::Start { .. } | Error::Io { .. } => Blame::Machine,
+            Error::Start { .. } | Error::NotRoot | Error::Host { .. } | Error::Io { .. } => Blame::Machine,
             Error::Failed { .. } | Error::Slow { .. } | Error::Answer { .. } | Error::NoAccount { .. } => {
                 Blame::Build
             }

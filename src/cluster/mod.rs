@@ -12,9 +12,12 @@
 //! logs/<job>.json        the pods of a job that failed
 //! ```
 //!
+//! Where there is no engine, the image's containerd runs the same containers by itself ([`run_alone`]).
+//!
 //! This is the only place outside the sandbox that starts programs ([`program`]), and all that it starts are
-//! packages of the project. Nothing here is about bytes of an output: it may look at a stopwatch.
+//! packages of the project, but for the host's `unshare` and `sh` around an image's own containerd. Nothing here is about bytes of an output: it may look at a stopwatch.
 
+mod alone;
 mod error;
 mod kind;
 mod pods;
@@ -32,6 +35,7 @@ use crate::base::event::{self, Activity, Event, Outcome, Sink};
 use crate::base::{Cancel, Digest, Sha256};
 use crate::node::{self, Node};
 
+pub use alone::{Alone, Workload, may_run_alone, run_alone};
 pub use error::Error;
 pub use report::{Report, Row};
 

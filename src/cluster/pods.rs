@@ -68,7 +68,7 @@ pub(super) fn rows(
                     row.first_output = since(&cluster.container(id, cancel)?, first);
                 }
                 row.output = without_moments(&log);
-                row.fault = fault(container, &row, ended);
+                row.fault = fault(container, &row, ended["message"].as_str().unwrap_or_default());
             }
             None => row.fault = Some(waiting(pod, status)),
         }
@@ -78,8 +78,8 @@ pub(super) fn rows(
 }
 
 /// Says what is wrong with how a container ended.
-fn fault(container: &ExampleContainer, row: &Row, ended: &Value) -> Option<String> {
-    let message = ended["message"].as_str().unwrap_or_default().trim();
+pub(super) fn fault(container: &ExampleContainer, row: &Row, message: &str) -> Option<String> {
+    let message = message.trim();
     if row.exit != Some(container.exit.into()) {
         let code = row.exit.map_or_else(|| "no code".to_owned(), |code| code.to_string());
         let more = if message.is_empty() { String::new() } else { format!(": {message}") };
@@ -174,16 +174,16 @@ mod tests {
             exit: 0,
         };
         let mut row = Row::new(Some("crun-wasmtime"), &container);
-        let ended = json!({ "exitCode": 137, "message": "out of memory\n" });
+        let message = "out of memory\n";
         row.exit = Some(137);
-        assert_eq!(fault(&container, &row, &ended).unwrap(), "exit code is 137, should be 0: out of memory");
+        assert_eq!(fault(&container, &row, message).unwrap(), "exit code is 137, should be 0: out of memory");
         row.exit = Some(0);
         row.output = "hello world\n".into();
-        assert_eq!(fault(&container, &row, &json!({})).unwrap(), "did not print `hello`");
+        assert_eq!(fault(&container, &row, "").unwrap(), "did not print `hello`");
         row.output = "x\nhello\n".into();
-        assert_eq!(fault(&container, &row, &json!({})), None);
+        assert_eq!(fault(&container, &row, ""), None);
         (container.exit, row.exit) = (3, Some(3));
-        assert_eq!(fault(&container, &row, &json!({})), None);
+        assert_eq!(fault(&container, &row, ""), None);
     }
 
     #[test]

@@ -78,29 +78,45 @@ impl<'a> Programs<'a> {
             Program::Kubectl => &self.tools.kubectl,
             Program::Docker => &self.tools.docker,
         };
-        let start = |source| Error::Start { program: program.clone(), source };
-        let mut output = tempfile::tempfile().map_err(Error::scratch)?;
-        let mut errors = tempfile::tempfile().map_err(Error::scratch)?;
-        let mut child = spawn(program, &self.env, &call, &output, &errors).map_err(start)?;
-        let ended = wait(&mut child, call.limit, cancel).map_err(start)?;
-        let command = || {
-            let name = program.file_name().unwrap_or_default().to_string_lossy();
-            format!("{name} {}", call.arguments.join(" "))
-        };
-        let text = read(&mut output).map_err(Error::scratch)?;
-        let mut tail = || -> Result<String, Error> {
-            let all = format!("{}{text}", read(&mut errors).map_err(Error::scratch)?);
-            let lines: Vec<&str> = all.lines().collect();
-            Ok(lines[lines.len().saturating_sub(TAIL)..].join("\n"))
-        };
-        match ended {
-            End::Exit(status) if status.success() => Ok(text),
-            End::Exit(_) => Err(Error::Failed { command: command(), tail: tail()? }),
-            End::Limit => {
-                Err(Error::Slow { command: command(), seconds: call.limit.as_secs(), tail: tail()? })
-            }
-            End::Cancelled => Err(Error::Cancelled),
-        }
+        run(program, &self.env, call.arguments, call.input, Limits { time: call.limit, cancel })
+    }
+}
+
+/// When a program is stopped.
+#[derive(Clone, Copy)]
+pub(super) struct Limits<'a> {
+    pub(super) time: Duration,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Runs a program to its end; gives what it printed if it went well.
+pub(super) fn run(
+    program: &Path,
+    env: &[(&str, OsString)],
+    arguments: &[&str],
+    input: &str,
+    limits: Limits<'_>,
+) -> Result<String, Error> {
+    let start = |source| Error::Start { program: program.to_owned(), source };
+    let mut output = tempfile::tempfile().map_err(Error::scratch)?;
+    let mut errors = tempfile::tempfile().map_err(Error::scratch)?;
+    let mut child = spawn(program, env, arguments, input, &output, &errors).map_err(start)?;
+    let ended = wait(&mut child, limits.time, limits.cancel).map_err(start)?;
+    let command = || {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        format!("{name} {}", arguments.join(" "))
+    };
+    let text = read(&mut output).map_err(Error::scratch)?;
+    let mut tail = || -> Result<String, Error> {
+        let all = format!("{}{text}", read(&mut errors).map_err(Error::scratch)?);
+        let lines: Vec<&str> = all.lines().collect();
+        Ok(lines[lines.len().saturating_sub(TAIL)..].join("\n"))
+    };
+    match ended {
+        End::Exit(status) if status.success() => Ok(text),
+        End::Exit(_) => Err(Error::Failed { command: command(), tail: tail()? }),
+        End::Limit => Err(Error::Slow { command: command(), seconds: limits.time.as_secs(), tail: tail()? }),
+        End::Cancelled => Err(Error::Cancelled),
     }
 }
 
@@ -109,15 +125,16 @@ impl<'a> Programs<'a> {
 fn spawn(
     program: &Path,
     env: &[(&str, OsString)],
-    call: &Call<'_>,
+    arguments: &[&str],
+    text: &str,
     output: &File,
     errors: &File,
 ) -> io::Result<Child> {
     let mut input = tempfile::tempfile()?;
-    input.write_all(call.input.as_bytes())?;
+    input.write_all(text.as_bytes())?;
     input.rewind()?;
     Command::new(program)
-        .args(call.arguments)
+        .args(arguments)
         .env_clear()
         .envs(env.iter().map(|(name, text)| (name, text)))
         .stdin(Stdio::from(input))

@@ -38,6 +38,10 @@ pub enum Error {
     #[diagnostic(transparent)]
     Engine(#[from] engine::Error),
 
+    /// Docker answers, but does not say what runs.
+    #[error("the Docker at `{host}` does not list its containers")]
+    DockerList { host: String, source: bollard::errors::Error },
+
     /// Docker refused an image, or went away.
     #[error("Docker did not load `{reference}`")]
     DockerLoad { reference: String, source: bollard::errors::Error },
@@ -46,6 +50,51 @@ pub enum Error {
     #[error("Docker has `{found}` as `{reference}` after loading `{expected}`")]
     #[diagnostic(help("does something else load or tag images of this name now?"))]
     DockerImage { reference: String, expected: String, found: String },
+
+    /// The form is unknown.
+    #[error("`{name}` is no form that an image can leave in")]
+    #[diagnostic(help("forms are {}", forms()))]
+    NoForm { name: String },
+
+    /// The form's place is empty.
+    #[error("`{form}=` names no place")]
+    #[diagnostic(help("write `{form}={place}`, or `{form}` for the usual place"))]
+    NoFormPlace { form: &'static str, place: &'static str },
+
+    /// Nothing of the cluster runs.
+    #[error("no node of a kind cluster `{name}` runs in the Docker at `{host}`")]
+    #[diagnostic(help("{}", clusters(others)))]
+    NoCluster { name: String, host: String, others: Vec<String> },
+
+    /// Docker did not run a program in a node.
+    #[error("Docker did not run `ctr` in node `{node}`")]
+    Node { node: String, source: bollard::errors::Error },
+
+    /// A program in a node failed.
+    #[error("`{command}` failed in node `{node}`\n{said}")]
+    NodeSaid { node: String, command: String, said: String },
+
+    /// A node took an image and does not have it.
+    #[error("node `{node}` lacks `{reference}` after its import")]
+    #[diagnostic(help("does something else import or remove images of this name now?"))]
+    NodeImage { node: String, reference: String },
+
+    /// No containerd answers.
+    #[error("no containerd answers at `{address}`")]
+    #[diagnostic(help(
+        "start containerd and be allowed to use its socket (most often as root), or name another with \
+         `CONTAINERD_ADDRESS` or `containerd=NAMESPACE@SOCKET`"
+    ))]
+    NoContainerd { address: String, source: Box<tonic::Status> },
+
+    /// The namespace has no name that containerd takes.
+    #[error("`{namespace}` is no namespace of containerd")]
+    #[diagnostic(help("Kubernetes uses `k8s.io`, `ctr` uses `default`"))]
+    Namespace { namespace: String },
+
+    /// containerd refused, or went away.
+    #[error("cannot {action} containerd")]
+    Containerd { action: &'static str, source: Box<tonic::Status> },
 
     /// The image could not be read.
     #[error(transparent)]
@@ -62,7 +111,10 @@ impl Error {
     /// Tells whose fault the error is.
     pub fn blame(&self) -> Blame {
         match self {
-            Error::NoPlace { .. } => Blame::Usage,
+            Error::NoPlace { .. }
+            | Error::NoForm { .. }
+            | Error::NoFormPlace { .. }
+            | Error::Namespace { .. } => Blame::Usage,
             Error::Engine(error) => error.blame(),
             Error::Cancelled => Blame::Cancelled,
             Error::Image(error) => error.blame(),
@@ -89,6 +141,11 @@ impl Error {
         }
     }
 
+    /// Says what containerd refused; `action` completes "cannot … containerd".
+    pub(super) fn containerd(action: &'static str, source: tonic::Status) -> Self {
+        Error::Containerd { action, source: source.into() }
+    }
+
     /// Says which file could not be written.
     pub(super) fn from_image(error: image::Error, path: &Path) -> Self {
         match error {
@@ -97,6 +154,17 @@ impl Error {
             image::Error::Store(error) => Error::Store(error),
             other => Error::Image(other),
         }
+    }
+}
+
+fn forms() -> String {
+    super::FORMS.map(|form| format!("`{}`", form.name)).join(", ")
+}
+
+fn clusters(others: &[String]) -> String {
+    match others {
+        [] => "`kind create cluster` makes one, `nodeimg try --keep` leaves one up".to_owned(),
+        others => format!("clusters there: `{}`", others.join("`, `")),
     }
 }
 

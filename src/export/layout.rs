@@ -5,20 +5,42 @@
 //! new one. Nothing is written through a link.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::Error;
 use super::error::At;
-use super::pour::pour;
+use super::place::{self, Shape, in_the_way, is_free_directory, kind};
+use super::{Error, Form};
 use crate::base::{Cancel, Digest, GuestPath, Name};
 use crate::image;
-use crate::store::{Node, Store, Tree};
+use crate::store::{Node, Store};
 
-pub(super) fn write(store: &Store, tree: &Tree, to: &Path, cancel: &Cancel) -> Result<(), Error> {
+pub(super) const FORM: Form = Form {
+    name: "oci",
+    place: "DIR",
+    about: "an OCI image layout",
+    open: |place, _| place::open(Shape::OCI_LAYOUT, "oci", place),
+};
+
+impl Shape {
+    /// An image as an OCI image layout, a directory.
+    pub const OCI_LAYOUT: Shape = Shape { name: "oci-layout", check, write };
+}
+
+/// A layout may be written over without a stamp, so that an interrupted export can be done again.
+fn check(to: &Path) -> Result<(), Error> {
+    if is_free_directory(to)? || kind(&to.join("oci-layout"))?.is_some() {
+        return Ok(());
+    }
+    Err(in_the_way(to, "a directory with other things in it and no OCI image layout"))
+}
+
+fn write(store: &Store, image: &Digest, to: &Path, cancel: &Cancel) -> Result<(), Error> {
+    let tree = store.tree(image)?;
     let layout = Folder::enter(rustix::fs::CWD, to, to.to_owned())?;
     let blobs = Folder::enter(&layout.fd, "blobs", to.join("blobs"))?;
     let blobs = Folder::enter(&blobs.fd, "sha256", to.join("blobs/sha256"))?;
@@ -108,5 +130,24 @@ impl Folder {
         let file = rustix::fs::openat(&self.fd, &temporary, flags, Mode::from_raw_mode(0o666));
         pour(store, digest, &File::from(file.at("create", &path)?), &path, cancel)?;
         rustix::fs::renameat(&self.fd, &temporary, &self.fd, name.as_str()).at("write", &path)
+    }
+}
+
+/// How much of a blob is in memory.
+const BUFFER: usize = 256 << 10;
+
+/// Copies a blob into a file, verified.
+fn pour(store: &Store, digest: &Digest, mut to: &File, path: &Path, cancel: &Cancel) -> Result<(), Error> {
+    let mut blob = store.verified_reader(digest)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match blob.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(&buffer[..count]).at("write", path)?,
+            Err(error) => return Err(Error::from_blob(error, path)),
+        }
     }
 }

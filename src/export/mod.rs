@@ -1,88 +1,139 @@
 //! What was made leaves the program.
 //!
-//! In go a tree of the store, a [`Form`] and a place; afterwards the place holds the tree in that form, whole.
-//! What was there is replaced in one step, if nodeimg wrote it. An output that is as it was written is not
-//! written again, and seeing that takes a few calls of `lstat`.
+//! In go an image of the store and a [`Form`]; afterwards the image is where the form puts it, whole. Where a part of
+//! it is already is not written or sent again, and nothing is written at all where all of it is.
+//!
+//! | form | what the receiver is asked first | what goes |
+//! | --- | --- | --- |
+//! | `oci` | a stamp, then each blob's size | the blobs that lack, the index last |
+//! | `archive` | a stamp | the file, whole |
+//! | `docker` | the name's image, the layers of all images | an archive without layers that it has at the bottom |
+//! | `kind` | each node's image, each node's blobs | an archive without blobs that the node has, to all nodes at once |
+//! | `containerd` | each blob, by opening it | the blobs that lack, the name last |
+//!
+//! On disk a tree lies in a [`Shape`]; what was there is replaced in one step, if nodeimg wrote it. Seeing that an
+//! output is as it was written takes a few calls of `lstat`.
 //!
 //! ```text
 //! out/x              the output: a file or a directory
-//! out/.x.nodeimg     its stamp: which tree in which form, and what the files looked like
+//! out/.x.nodeimg     its stamp: which tree in which shape, and what the files looked like
 //! out/.x.new         while it is being written
 //! ```
 //!
 //! A directory that holds something and has no stamp is somebody else's and stays; an OCI image layout is an
 //! exception, so that an interrupted export can be done again.
 //!
-//! [`docker`] leaves an image in a Docker engine instead.
+//! A new form is a file with a `FORM` and a line in [`FORMS`].
 //!
-//! Never: a link followed below the place, content read to find out whether it is current.
+//! Never: a link followed below the place, content read to find out whether it is current, an image or a layer
+//! in memory.
 
+mod archive;
+mod containerd;
 pub mod docker;
 mod error;
+mod files;
+mod kind;
 mod layout;
+mod pipe;
 mod place;
-mod pour;
 mod stamp;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::event::Outcome;
 use crate::base::{Cancel, Digest};
+use crate::engine::Settings;
 use crate::store::Store;
-use error::At;
-use stamp::Stamp;
 
+pub use containerd::DEFAULT_ADDRESS as CONTAINERD;
 pub use error::Error;
+pub use place::{Shape, export, is_current};
 
-/// The forms that a tree can leave in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Form {
-    /// An image as an OCI image layout, a directory.
-    OciLayout,
-    /// An image as one file: OCI archive and docker-archive in one.
-    Archive,
-    /// The tree's files as they are, a directory.
-    Files,
+/// The forms that an image can leave in.
+pub const FORMS: [Form; 5] = [layout::FORM, archive::FORM, docker::FORM, kind::FORM, containerd::FORM];
+
+/// The forms that a build leaves an image in unless it is told otherwise.
+pub const USUAL: [&str; 2] = ["archive", "oci"];
+
+/// One way for an image to leave.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What may stand behind the name: `NAME=PLACE`.
+    pub place: &'static str,
+    /// Where an image is then, and in parentheses the usual place, for people.
+    pub about: &'static str,
+    open: fn(Option<&str>, &Here<'_>) -> Opened,
 }
 
-/// Writes a tree to a place, unless it is there.
-///
-/// Makes the folders above. Another process that writes the same place is waited for.
-pub fn export(
-    store: &Store,
-    form: Form,
-    digest: &Digest,
-    to: &Path,
-    cancel: &Cancel,
-) -> Result<Outcome, Error> {
-    if is_current(form, digest, to) {
-        return Ok(Outcome::Reused);
-    }
-    place::check(form, to)?;
-    if let Some(parent) = to.parent() {
-        fs_err::create_dir_all(parent).at("create", parent)?;
-    }
-    let mut stamp = Stamp::hold(to, cancel)?;
-    if is_current(form, digest, to) {
-        return Ok(Outcome::Reused);
-    }
-    let tree = store.tree(digest)?;
-    stamp.clear()?;
-    match form {
-        Form::OciLayout => layout::write(store, &tree, to, cancel)?,
-        Form::Archive => place::archive(store, &tree, to, cancel)?,
-        Form::Files => place::files(store, digest, to)?,
-    }
-    stamp.set(form, digest, to)?;
-    Ok(Outcome::Done)
+/// A place for images, or why it takes none.
+pub type Opened = Result<Box<dyn Output>, Error>;
+
+/// Where this machine's engines are.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// Which Docker or Podman engine is meant.
+    pub engine: &'a Settings,
+    /// containerd's socket.
+    pub containerd: &'a str,
 }
 
-/// Tells whether a place holds a tree in a form, as it was written. Needs no store.
-pub fn is_current(form: Form, digest: &Digest, to: &Path) -> bool {
-    stamp::is_current(form, digest, to)
+impl Here<'_> {
+    /// Says which engine is meant, where a user may have named one as `DOCKER_HOST` does.
+    fn engine_at(&self, host: Option<&str>) -> Settings {
+        let host = host.map(str::to_owned).or_else(|| self.engine.host.clone());
+        Settings { host, ..self.engine.clone() }
+    }
+}
+
+/// An image that leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a> {
+    /// The image: a tree of the store.
+    pub tree: &'a Digest,
+    /// Where its files go, unless they are asked for elsewhere.
+    pub folder: &'a Path,
+}
+
+/// What was done to have an image somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// Whether anything was.
+    pub outcome: Outcome,
+    /// How many bytes of blobs were sent; none where no one receives them.
+    pub sent: Option<u64>,
+}
+
+/// A place for images, opened: whoever has to answer there has answered.
+pub trait Output {
+    /// Says where, for people.
+    fn name(&self) -> String;
+
+    /// Names what lies in the image's folder afterwards, if something does.
+    fn file(&self) -> Option<String> {
+        None
+    }
+
+    /// Tells whether a second image would replace the first.
+    fn holds_one(&self) -> bool {
+        false
+    }
+
+    /// Brings an image there, unless it is there.
+    fn put(&self, store: &Store, image: &Image<'_>, cancel: &Cancel) -> Result<Put, Error>;
+}
+
+/// Opens what was asked for as `FORM` or `FORM=PLACE`.
+pub fn open(text: &str, here: &Here<'_>) -> Opened {
+    let (name, place) = text.split_once('=').map_or((text, None), |(name, place)| (name, Some(place)));
+    let form =
+        FORMS.iter().find(|form| form.name == name).ok_or_else(|| Error::NoForm { name: name.to_owned() })?;
+    if place == Some("") {
+        return Err(Error::NoFormPlace { form: form.name, place: form.place });
+    }
+    (form.open)(place, here)
 }

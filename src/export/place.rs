@@ -1,69 +1,95 @@
-//! Outputs that are written beside their place and moved there in one step.
+//! Outputs on disk: what stands at a place is replaced as a whole, once it is nodeimg's to replace.
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, RenameFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::error::At;
-use super::pour;
-use super::stamp::beside;
-use super::{Error, Form};
+use super::stamp::{self, Stamp, beside};
+use super::{Error, Image, Opened, Output, Put};
+use crate::base::event::Outcome;
 use crate::base::{Cancel, Digest};
-use crate::store::{Store, Tree};
+use crate::store::Store;
 
-/// Refuses a place that holds something which is not nodeimg's to replace.
-pub(super) fn check(form: Form, to: &Path) -> Result<(), Error> {
-    let in_the_way = |what| Err(Error::InTheWay { path: to.to_owned(), what });
-    let stamp = beside(to, "nodeimg")?;
-    match (kind(to)?, form) {
-        (None, _) => Ok(()),
-        (Some(kind), Form::Archive) if kind.is_file() => Ok(()),
-        (Some(_), Form::Archive) => in_the_way("no regular file"),
-        (Some(kind), _) if !kind.is_dir() => in_the_way("no directory"),
-        _ if kind(&stamp)?.is_some() || fs_err::read_dir(to).at("read", to)?.next().is_none() => Ok(()),
-        (_, Form::OciLayout) if kind(&to.join("oci-layout"))?.is_some() => Ok(()),
-        (_, Form::OciLayout) => in_the_way("a directory with other things in it and no OCI image layout"),
-        (_, Form::Files) => in_the_way("a directory with things in it that nodeimg did not write"),
+/// How a tree lies on disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// Its name in stamps.
+    pub(super) name: &'static str,
+    /// Refuses a place that holds something which is not nodeimg's to replace.
+    pub(super) check: fn(&Path) -> Result<(), Error>,
+    /// Writes the tree so that the place is the old output or the new one, whenever this ends.
+    pub(super) write: fn(&Store, &Digest, &Path, &Cancel) -> Result<(), Error>,
+}
+
+/// Writes a tree to a place, unless it is there.
+///
+/// Makes the folders above. Another process that writes the same place is waited for.
+pub fn export(
+    store: &Store,
+    shape: Shape,
+    digest: &Digest,
+    to: &Path,
+    cancel: &Cancel,
+) -> Result<Outcome, Error> {
+    if is_current(shape, digest, to) {
+        return Ok(Outcome::Reused);
+    }
+    (shape.check)(to)?;
+    if let Some(parent) = to.parent() {
+        fs_err::create_dir_all(parent).at("create", parent)?;
+    }
+    let mut stamp = Stamp::hold(to, cancel)?;
+    if is_current(shape, digest, to) {
+        return Ok(Outcome::Reused);
+    }
+    stamp.clear()?;
+    (shape.write)(store, digest, to, cancel)?;
+    stamp.set(shape.name, digest, to)?;
+    Ok(Outcome::Done)
+}
+
+/// Tells whether a place holds a tree in a shape, as it was written. Needs no store.
+pub fn is_current(shape: Shape, digest: &Digest, to: &Path) -> bool {
+    stamp::is_current(shape.name, digest, to)
+}
+
+/// An image on disk: at a place that was asked for, or under its usual name in the image's folder.
+#[derive(Debug)]
+struct OnDisk {
+    shape: Shape,
+    usual: &'static str,
+    asked: Option<PathBuf>,
+}
+
+/// Opens a form of images on disk.
+pub(super) fn open(shape: Shape, usual: &'static str, place: Option<&str>) -> Opened {
+    Ok(Box::new(OnDisk { shape, usual, asked: place.map(PathBuf::from) }))
+}
+
+impl Output for OnDisk {
+    fn name(&self) -> String {
+        self.asked.as_ref().map_or_else(|| self.usual.to_owned(), |path| path.display().to_string())
+    }
+
+    fn file(&self) -> Option<String> {
+        self.asked.is_none().then(|| self.usual.to_owned())
+    }
+
+    fn holds_one(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    fn put(&self, store: &Store, image: &Image<'_>, cancel: &Cancel) -> Result<Put, Error> {
+        let to = self.asked.clone().unwrap_or_else(|| image.folder.join(self.usual));
+        let outcome = export(store, self.shape, image.tree, &to, cancel)?;
+        Ok(Put { outcome, sent: None })
     }
 }
 
-/// Writes an image as one file.
-pub(super) fn archive(store: &Store, image: &Tree, to: &Path, cancel: &Cancel) -> Result<(), Error> {
-    let new = fresh(to)?;
-    let write = || {
-        let file = fs_err::File::create_new(&new).at("create", &new)?;
-        pour::archive(store, image, file.file(), to, cancel)?;
-        fs_err::rename(&new, to).at("write", to)
-    };
-    write().inspect_err(|_| discard(&new))
-}
-
-/// Copies a tree's files; a directory that nodeimg wrote gives way as a whole.
-pub(super) fn files(store: &Store, tree: &Digest, to: &Path) -> Result<(), Error> {
-    let there = kind(to)?;
-    let new = fresh(to)?;
-    let write = || {
-        store.copy_out(tree, &new)?;
-        let swap = if there.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        match rustix::fs::renameat_with(CWD, &new, CWD, to, swap) {
-            // A file system that can't: the place is empty for a moment.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                if there.is_some() {
-                    Store::remove_tree(to)?;
-                }
-                rustix::fs::rename(&new, to).at("write", to)
-            }
-            other => other.at("write", to),
-        }
-    };
-    let written = write();
-    discard(&new);
-    written
-}
-
-/// The place for a new output, empty.
-fn fresh(to: &Path) -> Result<PathBuf, Error> {
+/// Gives the place for a new output, empty.
+pub(super) fn fresh(to: &Path) -> Result<PathBuf, Error> {
     let new = beside(to, "new")?;
     match kind(&new)? {
         None => {}
@@ -74,7 +100,7 @@ fn fresh(to: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Removes what is left beside the output; what resists is removed next time.
-fn discard(new: &Path) {
+pub(super) fn discard(new: &Path) {
     match kind(new) {
         Ok(Some(kind)) if kind.is_dir() => drop(Store::remove_tree(new)),
         Ok(Some(_)) => drop(fs_err::remove_file(new)),
@@ -82,10 +108,25 @@ fn discard(new: &Path) {
     }
 }
 
-fn kind(path: &Path) -> Result<Option<FileType>, Error> {
+/// Tells what stands at a path, without following a link.
+pub(super) fn kind(path: &Path) -> Result<Option<FileType>, Error> {
     match rustix::fs::lstat(path) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(Error::from_io("read", path, error.into())),
     }
+}
+
+/// Refuses what is no directory. Tells whether the directory is free: absent, empty, or nodeimg's by its stamp.
+pub(super) fn is_free_directory(to: &Path) -> Result<bool, Error> {
+    let stamp = beside(to, "nodeimg")?;
+    match kind(to)? {
+        None => Ok(true),
+        Some(kind) if !kind.is_dir() => Err(in_the_way(to, "no directory")),
+        Some(_) => Ok(kind(&stamp)?.is_some() || fs_err::read_dir(to).at("read", to)?.next().is_none()),
+    }
+}
+
+pub(super) fn in_the_way(to: &Path, what: &'static str) -> Error {
+    Error::InTheWay { path: to.to_owned(), what }
 }

@@ -1,6 +1,6 @@
 //! What an output looked like when it was written: to see later, without reading it, that it still does.
 //!
-//! The stamp of `out/x` is the file `out/.x.nodeimg`: JSON with the form, the tree, and size, inode and time
+//! The stamp of `out/x` is the file `out/.x.nodeimg`: JSON with the shape, the tree, and size, inode and time
 //! of the last change of everything below `out/x`, directories too. (The change time, not the modification
 //! time: nothing can set it back.) Whoever writes the output holds a lock on the stamp and empties it first,
 //! so an output that was interrupted is written again. Nothing is synced: what a power cut takes shows in
@@ -16,15 +16,16 @@ use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use super::error::At;
-use super::{Error, Form};
 use crate::base::{Cancel, Digest};
 
 /// What is in the file.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Content {
     version: u32,
-    form: Form,
+    #[serde(rename = "form")]
+    shape: String,
     tree: Digest,
     seen: BTreeMap<PathBuf, Seen>,
 }
@@ -71,10 +72,10 @@ impl Stamp {
     }
 
     /// Notes what the output looks like now.
-    pub(super) fn set(&mut self, form: Form, tree: &Digest, to: &Path) -> Result<(), Error> {
+    pub(super) fn set(&mut self, shape: &str, tree: &Digest, to: &Path) -> Result<(), Error> {
         let mut seen = BTreeMap::new();
         look(to, Path::new(""), &mut seen)?;
-        let content = Content { version: VERSION, form, tree: *tree, seen };
+        let content = Content { version: VERSION, shape: shape.to_owned(), tree: *tree, seen };
         let text = serde_json::to_vec(&content).map_err(std::io::Error::from).at("write", &self.path)?;
         self.file.rewind().and_then(|()| self.file.write_all(&text)).at("write", &self.path)
     }
@@ -83,7 +84,7 @@ impl Stamp {
 const VERSION: u32 = 1;
 
 /// Tells whether an output is as it was written. Reads the stamp and asks for the state of each file.
-pub(super) fn is_current(form: Form, tree: &Digest, to: &Path) -> bool {
+pub(super) fn is_current(shape: &str, tree: &Digest, to: &Path) -> bool {
     let Ok(path) = beside(to, "nodeimg") else { return false };
     let mut text = Vec::new();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -94,7 +95,7 @@ pub(super) fn is_current(form: Form, tree: &Digest, to: &Path) -> bool {
     }
     serde_json::from_slice::<Content>(&text).is_ok_and(|content| {
         content.version == VERSION
-            && (content.form, content.tree) == (form, *tree)
+            && (content.shape.as_str(), content.tree) == (shape, *tree)
             && content.seen.iter().all(|(path, seen)| {
                 let path = if path.as_os_str().is_empty() { to.to_owned() } else { to.join(path) };
                 Seen::at(&path).is_some_and(|(now, _)| now == *seen)

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use miette::Diagnostic as _;
 
 use super::*;
-use crate::base::GuestPath;
 use crate::base::event::Silent;
+use crate::base::{Blame, GuestPath};
 use crate::image::{self, Config, Layer, Platform, Spec};
 use crate::store::{Meta, Node, Tree};
 
@@ -60,8 +60,8 @@ impl Fixture {
         self.store.put_tree(&tree).unwrap()
     }
 
-    fn export(&self, form: Form, tree: &Digest, name: &str) -> Result<Outcome, Error> {
-        export(&self.store, form, tree, &self.out(name), &Cancel::default())
+    fn export(&self, shape: Shape, tree: &Digest, name: &str) -> Result<Outcome, Error> {
+        export(&self.store, shape, tree, &self.out(name), &Cancel::default())
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
@@ -109,12 +109,12 @@ fn a_layout_becomes_exactly_the_image() {
     let fixture = Fixture::new();
     let (one, two) = (fixture.image("one"), fixture.image("two"));
     let out = fixture.out("image/oci");
-    assert_eq!(fixture.export(Form::OciLayout, &one, "image/oci").unwrap(), Outcome::Done);
+    assert_eq!(fixture.export(Shape::OCI_LAYOUT, &one, "image/oci").unwrap(), Outcome::Done);
     assert_eq!(content(&out), wanted(&fixture.store, &one));
     let base = image::read(&fixture.store, &fixture.store.tree(&one).unwrap()).unwrap().layers[0].blob;
     let base = out.join("blobs/sha256").join(base.hash.to_string());
     let inode = fs_err::metadata(&base).unwrap().ino();
-    assert_eq!(fixture.export(Form::OciLayout, &two, "image/oci").unwrap(), Outcome::Done);
+    assert_eq!(fixture.export(Shape::OCI_LAYOUT, &two, "image/oci").unwrap(), Outcome::Done);
     assert_eq!(content(&out), wanted(&fixture.store, &two));
     assert_eq!(fs_err::metadata(&base).unwrap().ino(), inode, "the shared layer was written again");
 }
@@ -124,7 +124,7 @@ fn an_interrupted_layout_is_the_old_image_and_can_be_done_again() {
     let fixture = Fixture::new();
     let one = fixture.image("one");
     let out = fixture.out("oci");
-    fixture.export(Form::OciLayout, &one, "oci").unwrap();
+    fixture.export(Shape::OCI_LAYOUT, &one, "oci").unwrap();
     // Whichever file fails, what the old index names is there.
     for number in 0..5 {
         let two = fixture.image(&format!("two {number}"));
@@ -140,19 +140,19 @@ fn an_interrupted_layout_is_the_old_image_and_can_be_done_again() {
         };
         let kept = fs_err::read(fixture.blob(&lost)).unwrap();
         fs_err::remove_file(fixture.blob(&lost)).unwrap();
-        let error = fixture.export(Form::OciLayout, &two, "oci").unwrap_err();
+        let error = fixture.export(Shape::OCI_LAYOUT, &two, "oci").unwrap_err();
         assert_eq!(error.to_string(), format!("`{lost}` is not in the store"));
         let (now, old) = (content(&out), wanted(&fixture.store, &one));
         for (name, bytes) in old.iter().filter(|(name, _)| number != 4 || *name != "/manifest.json") {
             assert_eq!(now.get(name), Some(bytes), "{name}");
         }
-        assert!(!is_current(Form::OciLayout, &one, &out), "what is half new passes for the old");
+        assert!(!is_current(Shape::OCI_LAYOUT, &one, &out), "what is half new passes for the old");
         assert_eq!(fixture.store.put_bytes(&kept).unwrap(), lost);
     }
     let two = fixture.image("two");
     // A killed process leaves a temporary file.
     fs_err::write(out.join("blobs/sha256/.0123.new"), "half").unwrap();
-    assert_eq!(fixture.export(Form::OciLayout, &two, "oci").unwrap(), Outcome::Done);
+    assert_eq!(fixture.export(Shape::OCI_LAYOUT, &two, "oci").unwrap(), Outcome::Done);
     assert_eq!(content(&out), wanted(&fixture.store, &two));
 }
 
@@ -160,12 +160,12 @@ fn an_interrupted_layout_is_the_old_image_and_can_be_done_again() {
 fn a_cut_blob_is_written_again() {
     let fixture = Fixture::new();
     let image = fixture.image("one");
-    fixture.export(Form::OciLayout, &image, "oci").unwrap();
+    fixture.export(Shape::OCI_LAYOUT, &image, "oci").unwrap();
     let out = fixture.out("oci");
     let layer = image::read(&fixture.store, &fixture.store.tree(&image).unwrap()).unwrap().layers[0].blob;
     fs_err::write(out.join("blobs/sha256").join(layer.hash.to_string()), "cut").unwrap();
-    assert!(!is_current(Form::OciLayout, &image, &out));
-    assert_eq!(fixture.export(Form::OciLayout, &image, "oci").unwrap(), Outcome::Done);
+    assert!(!is_current(Shape::OCI_LAYOUT, &image, &out));
+    assert_eq!(fixture.export(Shape::OCI_LAYOUT, &image, "oci").unwrap(), Outcome::Done);
     assert_eq!(content(&out), wanted(&fixture.store, &image));
 }
 
@@ -179,14 +179,14 @@ fn nothing_is_written_through_a_link() {
     fs_err::create_dir_all(&out).unwrap();
     fs_err::write(out.join("oci-layout"), "").unwrap();
     fs_err::os::unix::fs::symlink(&elsewhere, out.join("blobs")).unwrap();
-    let error = fixture.export(Form::OciLayout, &image, "oci").unwrap_err();
+    let error = fixture.export(Shape::OCI_LAYOUT, &image, "oci").unwrap_err();
     assert_eq!(
         error.to_string(),
         format!("`{}` is in the way: it is no directory", out.join("blobs").display())
     );
     // The folder itself, and a blob.
     fs_err::os::unix::fs::symlink(&elsewhere, fixture.out("link")).unwrap();
-    for form in [Form::OciLayout, Form::Files] {
+    for form in [Shape::OCI_LAYOUT, Shape::FILES] {
         let error = fixture.export(form, &image, "link").unwrap_err();
         assert!(error.to_string().ends_with("link` is in the way: it is no directory"), "{error}");
     }
@@ -197,7 +197,7 @@ fn nothing_is_written_through_a_link() {
         fs_err::write(&victim, "v").unwrap();
         let _ = fs_err::os::unix::fs::symlink(&victim, out.join("blobs/sha256").join(blob.hash.to_string()));
     }
-    fixture.export(Form::OciLayout, &image, "oci").unwrap();
+    fixture.export(Shape::OCI_LAYOUT, &image, "oci").unwrap();
     assert_eq!(content(&out), wanted(&fixture.store, &image));
     assert_eq!(fs_err::read_to_string(&victim).unwrap(), "v");
     assert_eq!(content(&elsewhere).len(), 1);
@@ -226,13 +226,13 @@ fn what_others_wrote_is_not_replaced() {
             .to_owned()
     };
     assert_eq!(
-        refused(Form::OciLayout, &image),
+        refused(Shape::OCI_LAYOUT, &image),
         "a directory with other things in it and no OCI image layout"
     );
-    assert_eq!(refused(Form::Files, &files), "a directory with things in it that nodeimg did not write");
-    assert_eq!(refused(Form::Archive, &image), "no regular file");
+    assert_eq!(refused(Shape::FILES, &files), "a directory with things in it that nodeimg did not write");
+    assert_eq!(refused(Shape::ARCHIVE, &image), "no regular file");
     assert_eq!(content(&mine).len(), 1);
-    let error = fixture.export(Form::Archive, &image, "..").unwrap_err();
+    let error = fixture.export(Shape::ARCHIVE, &image, "..").unwrap_err();
     assert!(error.to_string().ends_with("out/..` is no place for an output"), "{error}");
 }
 
@@ -241,16 +241,16 @@ fn files_are_replaced_as_a_whole() {
     let fixture = Fixture::new();
     let (one, two) = (fixture.files("one"), fixture.files("two"));
     let out = fixture.out("crun");
-    fixture.export(Form::Files, &one, "crun").unwrap();
+    fixture.export(Shape::FILES, &one, "crun").unwrap();
     assert_eq!(content(&out), wanted(&fixture.store, &one));
     assert_eq!(fs_err::metadata(out.join("bin/tool")).unwrap().mode() & 0o7777, 0o755);
     fs_err::write(out.join("extra"), "x").unwrap();
-    assert!(!is_current(Form::Files, &one, &out), "a new file was not noticed");
-    fixture.export(Form::Files, &two, "crun").unwrap();
+    assert!(!is_current(Shape::FILES, &one, &out), "a new file was not noticed");
+    fixture.export(Shape::FILES, &two, "crun").unwrap();
     assert_eq!(content(&out), wanted(&fixture.store, &two));
     let lost = fixture.store.tree(&one).unwrap().files().next().unwrap().1;
     fs_err::remove_file(fixture.blob(&lost)).unwrap();
-    fixture.export(Form::Files, &one, "crun").unwrap_err();
+    fixture.export(Shape::FILES, &one, "crun").unwrap_err();
     assert_eq!(content(&out), wanted(&fixture.store, &two), "a failure took the old files");
     let mut beside: Vec<_> =
         fs_err::read_dir(fixture.out("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -263,7 +263,7 @@ fn an_archive_is_replaced_in_one_step() {
     let fixture = Fixture::new();
     let (one, two) = (fixture.image("one"), fixture.image("two"));
     let out = fixture.out("image.tar");
-    fixture.export(Form::Archive, &one, "image.tar").unwrap();
+    fixture.export(Shape::ARCHIVE, &one, "image.tar").unwrap();
     let first = fs_err::read(&out).unwrap();
     let blob =
         image::archive_blob(&fixture.store, &fixture.store.tree(&one).unwrap(), &Cancel::default()).unwrap();
@@ -271,11 +271,11 @@ fn an_archive_is_replaced_in_one_step() {
     let lost = image::read(&fixture.store, &fixture.store.tree(&two).unwrap()).unwrap().config;
     let kept = fs_err::read(fixture.blob(&lost)).unwrap();
     fs_err::remove_file(fixture.blob(&lost)).unwrap();
-    fixture.export(Form::Archive, &two, "image.tar").unwrap_err();
+    fixture.export(Shape::ARCHIVE, &two, "image.tar").unwrap_err();
     assert_eq!(fs_err::read(&out).unwrap(), first);
     assert_eq!(content(&fixture.out("")).len(), 2, "a temporary file was left");
     fixture.store.put_bytes(&kept).unwrap();
-    fixture.export(Form::Archive, &two, "image.tar").unwrap();
+    fixture.export(Shape::ARCHIVE, &two, "image.tar").unwrap();
     assert_ne!(fs_err::read(&out).unwrap(), first);
 }
 
@@ -285,7 +285,7 @@ fn damage_does_not_leave_the_program() {
     let image = fixture.image("one");
     let layer = image::read(&fixture.store, &fixture.store.tree(&image).unwrap()).unwrap().layers[1].blob;
     let good = fs_err::read(fixture.blob(&layer)).unwrap();
-    for (form, name) in [(Form::OciLayout, "oci"), (Form::Archive, "image.tar")] {
+    for (form, name) in [(Shape::OCI_LAYOUT, "oci"), (Shape::ARCHIVE, "image.tar")] {
         let mut bytes = good.clone();
         bytes[20] ^= 1;
         fs_err::write(fixture.blob(&layer), bytes).unwrap();
@@ -312,13 +312,13 @@ fn a_stamp_tells_what_changed() {
     let fixture = Fixture::new();
     let image = fixture.image("one");
     for (form, name, file) in
-        [(Form::OciLayout, "oci", "oci/index.json"), (Form::Archive, "image.tar", "image.tar")]
+        [(Shape::OCI_LAYOUT, "oci", "oci/index.json"), (Shape::ARCHIVE, "image.tar", "image.tar")]
     {
         let out = fixture.out(name);
         assert!(!is_current(form, &image, &out));
         assert_eq!(fixture.export(form, &image, name).unwrap(), Outcome::Done);
         assert_eq!(fixture.export(form, &image, name).unwrap(), Outcome::Reused);
-        assert!(!is_current(Form::Files, &image, &out) && !is_current(form, &fixture.files("one"), &out));
+        assert!(!is_current(Shape::FILES, &image, &out) && !is_current(form, &fixture.files("one"), &out));
         let same = fs_err::read(fixture.out(file)).unwrap();
         // The same bytes again, in place: only the times show it.
         fs_err::write(fixture.out(file), &same).unwrap();
@@ -337,7 +337,7 @@ fn a_second_writer_waits_and_reuses() {
     let fixture = Fixture::new();
     let image = fixture.image("one");
     let done = std::thread::scope(|scope| {
-        let run = || fixture.export(Form::Archive, &image, "image.tar").unwrap();
+        let run = || fixture.export(Shape::ARCHIVE, &image, "image.tar").unwrap();
         let others: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
         others.into_iter().map(|other| other.join().unwrap()).collect::<Vec<_>>()
     });
@@ -345,7 +345,7 @@ fn a_second_writer_waits_and_reuses() {
     let stopped = Cancel::default();
     stopped.cancel();
     let error =
-        export(&fixture.store, Form::Archive, &image, &fixture.out("other.tar"), &stopped).unwrap_err();
+        export(&fixture.store, Shape::ARCHIVE, &image, &fixture.out("other.tar"), &stopped).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
     assert!(!fixture.out("other.tar").exists());
 }
@@ -360,4 +360,89 @@ fn texts() {
     );
     let other = Error::from_io("open", Path::new("/out/x"), rustix::io::Errno::ACCESS.into());
     assert_eq!(other.to_string(), "cannot open `/out/x`");
+}
+
+#[test]
+fn forms_are_found_by_name() {
+    let engine = Settings::at("unix:///nowhere/docker.sock");
+    let here = Here { engine: &engine, containerd: "/nowhere/containerd.sock" };
+    let refused = |text: &str| {
+        let error = open(text, &here).err().unwrap();
+        (error.to_string(), error.help().unwrap().to_string(), error.blame())
+    };
+    assert_eq!(
+        refused("tarball"),
+        (
+            "`tarball` is no form that an image can leave in".to_owned(),
+            "forms are `oci`, `archive`, `docker`, `kind`, `containerd`".to_owned(),
+            Blame::Usage
+        )
+    );
+    assert_eq!(
+        refused("kind="),
+        (
+            "`kind=` names no place".to_owned(),
+            "write `kind=CLUSTER`, or `kind` for the usual place".to_owned(),
+            Blame::Usage
+        )
+    );
+    for form in ["docker", "kind=dev"] {
+        let text = refused(form).0;
+        assert!(text.starts_with("no Docker answers at `unix:///nowhere/docker.sock`\n"), "{text}");
+    }
+    assert_eq!(refused("docker=ftp://x").2, Blame::Usage);
+    let (text, help, blame) = refused("containerd=k8s.io");
+    assert_eq!(
+        (text.as_str(), blame),
+        ("no containerd answers at `/nowhere/containerd.sock`", Blame::Machine)
+    );
+    assert!(help.ends_with("with `CONTAINERD_ADDRESS` or `containerd=NAMESPACE@SOCKET`"), "{help}");
+    assert_eq!(refused("containerd=a@/other.sock").0, "no containerd answers at `/other.sock`");
+    assert_eq!(refused("containerd=a/b").0, "`a/b` is no namespace of containerd");
+    for form in USUAL {
+        assert!(open(form, &here).unwrap().file().is_some());
+    }
+}
+
+#[test]
+fn an_image_lies_where_it_is_asked_for() {
+    let fixture = Fixture::new();
+    let tree = fixture.image("one");
+    let here = Here { engine: &Settings::default(), containerd: "" };
+    let folder = fixture.out("image");
+    let image = Image { tree: &tree, folder: &folder };
+    let put =
+        |text: &str| open(text, &here).unwrap().put(&fixture.store, &image, &Cancel::default()).unwrap();
+    let elsewhere = fixture.out("elsewhere.tar");
+    assert_eq!(put(&format!("archive={}", elsewhere.display())), Put { outcome: Outcome::Done, sent: None });
+    assert_eq!(put("archive"), Put { outcome: Outcome::Done, sent: None });
+    assert_eq!(put("archive"), Put { outcome: Outcome::Reused, sent: None });
+    assert_eq!(fs_err::read(elsewhere).unwrap(), fs_err::read(folder.join("image.tar")).unwrap());
+    assert_eq!(put("oci").outcome, Outcome::Done);
+    assert!(folder.join("oci/index.json").exists());
+}
+
+#[test]
+fn blobs_that_a_receiver_has_are_left_out() {
+    let fixture = Fixture::new();
+    let tree = fixture.store.tree(&fixture.image("one")).unwrap();
+    let summary = image::read(&fixture.store, &tree).unwrap();
+    let (whole, all) = pipe::without(&tree, &Default::default());
+    assert_eq!((&whole, all), (&tree, summary.size()));
+    let base = summary.layers[0].blob;
+    let (rest, size) = pipe::without(&tree, &[base.hash].into());
+    assert_eq!(size, summary.size() - base.size);
+    assert!(rest.get(&path(&format!("/blobs/sha256/{}", base.hash))).is_none());
+    assert_eq!(rest.files().count(), tree.files().count() - 1);
+    let (written, got) = pipe::stream(&fixture.store, &rest, &Cancel::default(), |mut chunks| {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.blocking_recv() {
+            bytes.extend(chunk.unwrap());
+        }
+        bytes
+    });
+    written.unwrap();
+    let mut direct = Vec::new();
+    image::archive(&fixture.store, &rest, &mut direct, &Cancel::default()).unwrap();
+    assert!(got == direct);
 }

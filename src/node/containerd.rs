@@ -6,8 +6,11 @@
 //! (containerd's docs/cri/config.md). The file is never appended to as text: a table that comes twice makes
 //! containerd refuse to start.
 
+use std::collections::BTreeMap;
+
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
 
+use super::survey::Bound;
 use super::{Error, OptionValue, Runtime};
 use crate::base::GuestPath;
 
@@ -16,6 +19,7 @@ pub(super) struct Config {
     path: String,
     document: DocumentMut,
     plugin: &'static str,
+    version: i64,
 }
 
 impl Config {
@@ -33,7 +37,25 @@ impl Config {
             3 | 4 => "io.containerd.cri.v1.runtime",
             version => return Err(Error::ConfigVersion { path: path.to_owned(), version }),
         };
-        Ok(Self { path: path.to_owned(), document, plugin })
+        Ok(Self { path: path.to_owned(), document, plugin, version })
+    }
+
+    /// Tells the file's `version`.
+    pub(super) fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// Gives the default handler and what each handler is.
+    pub(super) fn bound(&self) -> (String, BTreeMap<String, Bound>) {
+        let text = |item: Option<&Item>| item.and_then(Item::as_str).map(str::to_owned);
+        let bound = |runtime: &Item| Bound {
+            kind: text(runtime.get("runtime_type")).unwrap_or_default(),
+            binary: text(runtime.get("options").and_then(|options| options.get("BinaryName"))),
+        };
+        let runtimes = self.containerd().and_then(|containerd| containerd.get("runtimes"));
+        let runtimes = runtimes.and_then(Item::as_table_like).into_iter().flat_map(|table| table.iter());
+        let all = runtimes.map(|(handler, runtime)| (handler.to_owned(), bound(runtime))).collect();
+        (self.default_name().to_owned(), all)
     }
 
     /// Finds the base runtime spec of the default runtime.
@@ -97,9 +119,16 @@ impl Config {
     }
 
     fn default_runtime(&self) -> Option<&dyn TableLike> {
-        let containerd = self.document.get("plugins")?.get(self.plugin)?.get("containerd")?;
-        let name = containerd.get("default_runtime_name").and_then(Item::as_str).unwrap_or("runc");
-        containerd.get("runtimes")?.get(name)?.as_table_like()
+        self.containerd()?.get("runtimes")?.get(self.default_name())?.as_table_like()
+    }
+
+    fn default_name(&self) -> &str {
+        let name = self.containerd().and_then(|containerd| containerd.get("default_runtime_name"));
+        name.and_then(Item::as_str).unwrap_or("runc")
+    }
+
+    fn containerd(&self) -> Option<&Item> {
+        self.document.get("plugins")?.get(self.plugin)?.get("containerd")
     }
 
     /// Goes down to `plugins.<cri>.containerd.runtimes`, making what is missing.

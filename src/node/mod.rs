@@ -3,18 +3,21 @@
 //!
 //! In goes one description ([`Node`]) and two files of the image below (containerd's `config.toml` and
 //! its base runtime spec); out come the files of the image's configuration layer ([`configure`]) and
-//! the manifests that lie beside the image ([`manifests`]). Every name comes from the description, so
+//! the manifests that lie beside the image ([`manifests`]). Of a finished image it reads what is in it ([`survey()`]). Every name comes from the description, so
 //! handler, RuntimeClass, label and annotation can't drift apart. Pure: no I/O, no clock; the same
 //! description gives the same bytes.
 
 mod containerd;
 mod kubernetes;
 mod spec;
+mod survey;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Blame, GuestPath};
+
+pub use survey::{Bound, SURVEY, Survey, survey, upstream};
 
 /// Where the image's version of Kubernetes stands; kind reads it.
 pub const VERSION_FILE: &str = "/kind/version";
@@ -73,6 +76,9 @@ pub struct TrialPod {
     pub class: TrialClass,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Whether it uses what only a cluster has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_cluster: bool,
     /// Its containers.
     pub containers: Vec<ExampleContainer>,
 }

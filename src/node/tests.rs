@@ -200,12 +200,14 @@ fn a_trial_runs_the_example_and_every_other_pod() {
             name: "guests".into(),
             class: TrialClass::Own,
             annotations: map(&[("module.wasm.image/variant", "compat")]),
+            needs_cluster: false,
             containers: vec![guest],
         },
         TrialPod {
             name: "plain".into(),
             class: TrialClass::None,
             annotations: BTreeMap::new(),
+            needs_cluster: false,
             containers: vec![container("oci", "busybox:1")],
         },
     ];
@@ -232,4 +234,39 @@ fn a_trial_runs_the_example_and_every_other_pod() {
          memory: \"67108864\"\n"
     );
     assert!(!jobs[2].manifest.contains("runtimeClassName"), "{}", jobs[2].manifest);
+}
+
+#[test]
+fn a_survey_reads_the_image_itself() {
+    let files = configure(&node(vec![crun()]), &|path| match path.as_str() {
+        "/etc/containerd/config.toml" => Some(KIND.as_bytes().to_vec()),
+        "/etc/containerd/cri-base.json" => Some(b"{}".to_vec()),
+        _ => None,
+    })
+    .unwrap();
+    let database = "Package: containerd\nStatus: install ok installed\nVersion: 1.6.20~ds1-1+deb12u1\n\n\
+                    Package: runc\nStatus: deinstall ok config-files\nVersion: 1.1.5+ds1-1\n\n\
+                    Package: bash\nStatus: install ok installed\nVersion: 5.2\n";
+    let read = |file: &GuestPath| match file.as_str() {
+        "/var/lib/dpkg/status" => Some(database.as_bytes().to_vec()),
+        _ => files.get(file).cloned(),
+    };
+    let config = path("/etc/containerd/config.toml");
+    let found = survey(&config, &read).unwrap();
+    assert_eq!(found.packages, map(&[("containerd", "1.6.20~ds1-1+deb12u1")]));
+    assert_eq!((found.config_version, found.default_runtime.as_str()), (2, "runc"));
+    let handlers: Vec<_> = found.runtimes.keys().map(String::as_str).collect();
+    assert_eq!(handlers, ["crun-wasmtime", "runc"]);
+    assert_eq!(
+        found.runtimes["crun-wasmtime"],
+        Bound { kind: "io.containerd.runc.v2".into(), binary: Some("/usr/local/bin/crun".into()) }
+    );
+    assert_eq!(found.runtimes["runc"].binary, None);
+    let error = survey(&config, &|_| None).unwrap_err();
+    assert!(matches!(error, Error::NoFile { .. }));
+    for (version, expected) in
+        [("1.6.20~ds1-1+deb12u1", "1.6.20"), ("1:2.0-1", "2.0"), ("1.1.5+ds1-1", "1.1.5"), ("3", "3")]
+    {
+        assert_eq!(upstream(version), expected);
+    }
 }

@@ -5,6 +5,7 @@
 //! out/<image>/image.tar         the same as one file: docker-archive and OCI layout in one
 //! out/<image>/*.yaml            a node's manifests
 //! out/<image>/workloads/*.tar   images that the node's examples run
+//! out/catalog.json              what the node images are
 //! out/packages/<package>/       a package's result
 //! ```
 
@@ -13,8 +14,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::base::{Digest, event};
-use crate::plan::{Plan, Target};
+use crate::base::Digest;
+use crate::base::event::{self, Activity, Event};
+use crate::export::Output;
+use crate::plan::{ImageTarget, Plan, Target};
 use crate::realise::{Context, Outcome};
 use crate::recipe::{Id, Project};
 use crate::store::Store;
@@ -31,46 +34,65 @@ pub struct Built {
     pub folder: PathBuf,
     /// The files and folders that a person wants, relative to `folder`.
     pub files: Vec<String>,
+    /// Where else an image was brought.
+    pub delivered: Vec<Delivered>,
     /// What an image is; nothing for packages.
     pub image: Option<(String, image::Summary)>,
-    /// Whether all of it lay there already.
+    /// Whether all that lies in `folder` lay there already.
     pub unchanged: bool,
 }
 
-/// Writes a target's outputs that are not there yet.
+/// Where an image was brought that is no folder below `out`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The place, for people.
+    pub place: String,
+    /// What was done.
+    pub put: export::Put,
+}
+
+/// Writes a target's outputs that are not there yet, an image in each of the forms.
 pub(super) fn write(
     target: &Target,
     outcome: &Outcome,
     out: &Path,
+    forms: &[Box<dyn Output>],
     context: &Context<'_>,
 ) -> Result<Built, Error> {
     let store = context.store;
     let tree = outcome.artifacts[&target.step];
     let mut unchanged = true;
-    let mut export = |form, tree: &Digest, to: &Path| -> Result<(), Error> {
-        let done = export::export(store, form, tree, to, context.cancel)?;
-        unchanged &= done == event::Outcome::Reused;
-        Ok(())
+    let is_there = |shape, tree: &Digest, to: &Path| -> Result<bool, Error> {
+        Ok(export::export(store, shape, tree, to, context.cancel)? == event::Outcome::Reused)
     };
     let Some(image) = &target.image else {
         let folder = out.join("packages").join(target.recipe.name.as_str());
-        export(export::Form::Files, &tree, &folder)?;
+        unchanged &= is_there(export::Shape::FILES, &tree, &folder)?;
         return Ok(Built {
             recipe: target.recipe.clone(),
             tree,
             folder,
             files: Vec::new(),
+            delivered: Vec::new(),
             image: None,
             unchanged,
         });
     };
     let folder = out.join(target.recipe.name.as_str());
-    export(export::Form::OciLayout, &tree, &folder.join("oci"))?;
-    export(export::Form::Archive, &tree, &folder.join("image.tar"))?;
-    let mut files = vec!["image.tar".to_owned(), "oci".to_owned()];
+    let (mut files, mut delivered) = (Vec::new(), Vec::new());
+    for form in forms {
+        let put = deliver(form.as_ref(), &export::Image { tree: &tree, folder: &folder }, image, context)?;
+        match form.file() {
+            Some(file) => {
+                unchanged &= put.outcome == event::Outcome::Reused;
+                files.push(file);
+            }
+            None => delivered.push(Delivered { place: form.name(), put }),
+        }
+    }
     for (name, step) in &image.workloads {
         let file = format!("workloads/{name}.tar");
-        export(export::Form::Archive, &outcome.artifacts[step], &folder.join(&file))?;
+        unchanged &= is_there(export::Shape::ARCHIVE, &outcome.artifacts[step], &folder.join(&file))?;
         files.push(file);
     }
     for (name, text) in &image.beside {
@@ -79,11 +101,30 @@ pub(super) fn write(
     }
     let summary = image::read(store, &store.tree(&tree)?)?;
     let image = Some((image.reference.clone(), summary));
-    Ok(Built { recipe: target.recipe.clone(), tree, folder, files, image, unchanged })
+    Ok(Built { recipe: target.recipe.clone(), tree, folder, files, delivered, image, unchanged })
+}
+
+/// Brings an image to a place, and tells of it where that takes long.
+fn deliver(
+    form: &dyn Output,
+    image: &export::Image<'_>,
+    target: &ImageTarget,
+    context: &Context<'_>,
+) -> Result<export::Put, Error> {
+    if form.file().is_some() {
+        return Ok(form.put(context.store, image, context.cancel)?);
+    }
+    let id = event::next_id();
+    let name = format!("{} into {}", target.reference, form.name());
+    context.events.emit(Event::Started { id, kind: Activity::Load, name, total: None });
+    let done = form.put(context.store, image, context.cancel);
+    let outcome = done.as_ref().map_or(event::Outcome::Failed, |put| put.outcome);
+    context.events.emit(Event::Finished { id, outcome, detail: String::new() });
+    Ok(done?)
 }
 
 /// Writes a small file in one step, unless it says the same; tells whether it was written.
-fn replace(path: &Path, text: &str) -> Result<bool, Error> {
+pub(super) fn replace(path: &Path, text: &str) -> Result<bool, Error> {
     if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(false);
     }

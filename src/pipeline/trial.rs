@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use super::{Built, Error};
 use crate::base::Name;
 use crate::base::event::{self, Activity, Event};
-use crate::cluster::{self, After, Report, Tools, Trial};
+use crate::cluster::{self, After, Alone, Report, Tools, Trial, Workload};
 use crate::export::docker::Engine;
-use crate::plan::{ImageTarget, Plan};
-use crate::realise::Context;
+use crate::image;
+use crate::plan::{ImageTarget, Plan, StepId, Work};
+use crate::realise::{self, Care, Context};
 use crate::recipe::{Id, Role};
 
 /// The packages that a trial runs on this machine.
@@ -62,6 +63,52 @@ pub fn try_image(
         cancel: context.cancel,
     };
     Ok(cluster::run(&trial, &with)?)
+}
+
+/// Tries a node image's containerd by itself.
+///
+/// # Panics
+///
+/// If `image` is no node image, or `built` lacks it.
+pub fn try_alone(plan: &Plan, built: &[Built], image: &Id, context: &Context<'_>) -> Result<Report, Error> {
+    let one = built.iter().find(|one| one.recipe == *image).expect("the caller built it");
+    let target = plan.targets.iter().find(|target| target.recipe == *image).expect("the caller asked for it");
+    let ImageTarget { node, workloads, .. } = target.image.as_ref().expect("the caller asked for an image");
+    let node = node.as_ref().expect("the caller asked for a node image");
+    let (_, summary) = one.image.as_ref().expect("an image was built");
+    let layers = &plan.steps[target.step].inputs;
+    let outcome = realise::realise(plan, layers, Care::Quick, context)?;
+    let layer = |step: &StepId| image::Layer {
+        name: plan.steps[*step].labels[0].to_string(),
+        tree: outcome.artifacts[step],
+    };
+    let layers: Vec<_> = layers.iter().map(layer).collect();
+    let root = context.store.put_tree(&image::union(context.store, &layers)?)?;
+    let root = context.store.checkout(&root)?;
+    let workload = |(name, step): (&Name, &StepId)| {
+        let Work::Image(assembly) = &plan.steps[*step].work else {
+            unreachable!("an image's step assembles it");
+        };
+        Workload {
+            reference: assembly.reference.clone(),
+            platform: format!("{}/{}", assembly.platform.os, assembly.platform.architecture),
+            entrypoint: assembly.config.entrypoint.clone(),
+            archive: one.folder.join(format!("workloads/{name}.tar")),
+        }
+    };
+    let workloads: Vec<_> = workloads.iter().map(workload).collect();
+    let id = event::next_id();
+    let name = format!("{} without a cluster", node.reference);
+    context.events.emit(Event::Started { id, kind: Activity::Try, name, total: None });
+    let trial = Alone { node, digest: &summary.manifest, root: root.path(), workloads: &workloads };
+    let done = cluster::run_alone(&trial, context.cancel);
+    let outcome = match &done {
+        Ok(_) => event::Outcome::Done,
+        Err(cluster::Error::Cancelled) => event::Outcome::Stopped,
+        Err(_) => event::Outcome::Failed,
+    };
+    context.events.emit(Event::Finished { id, outcome, detail: String::new() });
+    Ok(done?)
 }
 
 fn load(engine: &Engine, reference: &str, built: &Built, context: &Context<'_>) -> Result<(), Error> {

@@ -62,19 +62,28 @@ impl Builder<'_> {
     }
 
     /// Tells what an image target brings besides the image.
-    pub(super) fn image_target(&mut self, name: &Name) -> ImageTarget {
+    pub(super) fn image_target(&mut self, name: &Name, image: StepId) -> ImageTarget {
         let recipe = self.expanded(name);
         let (mut beside, mut workloads, mut described) = (BTreeMap::new(), BTreeMap::new(), None);
+        let (mut survey, mut runtimes) = (None, BTreeMap::new());
         if let Some(node) = &recipe.node {
+            let work =
+                Work::Survey { rules: node::SURVEY, containerd_config: node.containerd_config.clone() };
+            let layers = self.steps[image].inputs.clone();
+            survey = Some(self.add(Label::new(&Id::new(Role::Image, name), "survey"), work, layers));
             beside = node::manifests(described.insert(self.node(&recipe, node)));
             for runtime in &node.runtimes {
+                let version = |name: &Name| (name.clone(), self.locked.versions[name.as_str()].clone());
+                let locked = &self.locked.runtimes[runtime];
+                let packages = locked.packages.iter().map(version).collect();
+                runtimes.insert(locked.handler().to_string(), packages);
                 for container in self.locked.runtimes[runtime].containers() {
                     let step = self.image(&container.image);
                     workloads.insert(container.image.clone(), step);
                 }
             }
         }
-        ImageTarget { reference: reference(&recipe), node: described, beside, workloads }
+        ImageTarget { reference: reference(&recipe), node: described, survey, runtimes, beside, workloads }
     }
 
     fn system(&mut self, id: &Id, system: &recipe::System, root: StepId) -> StepId {
@@ -138,6 +147,7 @@ impl Builder<'_> {
                 name: pod.name.to_string(),
                 class: pod.class,
                 annotations: pod.annotations.clone(),
+                needs_cluster: pod.needs_cluster,
                 containers: pod.containers.iter().map(example).collect(),
             };
             node::Runtime {

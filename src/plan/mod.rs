@@ -21,6 +21,7 @@
 //! | run | argv, script, env, guest paths, architecture, kind | limits, job count, host, user, sandbox, store path |
 //! | layer | trees, paths left out, preloaded images | layer's name |
 //! | node | description | |
+//! | survey | containerd's file, version of the rules | |
 //! | image | assembly version, platform, reference, config, layers and their names | recipe's name |
 //!
 //! nodeimg's own version is in no key: a change of a rule raises that rule's version. `tests.rs` holds known keys.
@@ -35,7 +36,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use key::{content_key, difference};
-pub use step::{Assembly, Fetch, Label, Mounted, Part, Placed, Run, RunKind, Step, Work};
+pub use step::{Assembly, Fetch, Label, Mounted, Part, Placed, Run, RunKind, SURVEY_FILE, Step, Work};
 
 use crate::base::{Arch, Digest, Name, Sha256};
 use crate::lock::Locked;
@@ -86,6 +87,10 @@ pub struct ImageTarget {
     pub reference: String,
     /// What a node image is.
     pub node: Option<Node>,
+    /// The step that reads what a node image says of itself.
+    pub survey: Option<StepId>,
+    /// The packages of a node's runtimes and their versions, by handler.
+    pub runtimes: BTreeMap<String, BTreeMap<Name, String>>,
     /// Files beside the image, by name: manifests of a node.
     pub beside: BTreeMap<String, String>,
     /// Images that the node's example workloads run, by name.
@@ -121,7 +126,11 @@ impl Plan {
     pub fn wanted(&self) -> Vec<StepId> {
         let of = |target: &Target| {
             let workloads = target.image.iter().flat_map(|image| image.workloads.values().copied());
-            let all = std::iter::once(target.step).chain(workloads).chain(target.tests.iter().copied());
+            let survey = target.image.iter().filter_map(|image| image.survey);
+            let all = std::iter::once(target.step)
+                .chain(workloads)
+                .chain(survey)
+                .chain(target.tests.iter().copied());
             all.collect::<Vec<_>>()
         };
         self.targets.iter().flat_map(of).collect()
@@ -157,11 +166,11 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn target(&mut self, id: &Id) -> Target {
-        let image = (id.role == Role::Image).then(|| self.image_target(&id.name));
         let step = match id.role {
             Role::Image => self.image(&id.name),
             _ => self.package(&id.name),
         };
+        let image = (id.role == Role::Image).then(|| self.image_target(&id.name, step));
         let workloads: Vec<_> = image.iter().flat_map(|image| image.workloads.values().copied()).collect();
         let mut tests = Vec::new();
         for package in self.packages_below(&[&[step], workloads.as_slice()].concat()) {

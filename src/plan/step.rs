@@ -89,9 +89,14 @@ pub enum Work {
     Layer { parts: Vec<Part> },
     /// Makes a node's configuration out of the layers below: trees → tree.
     Node { node: Box<Node> },
+    /// Reads what a node image says of itself: its layers' trees → tree with [`SURVEY_FILE`].
+    Survey { rules: u32, containerd_config: GuestPath },
     /// Assembles an image from layers: trees → tree, an OCI layout.
     Image(Assembly),
 }
+
+/// What a survey leaves.
+pub const SURVEY_FILE: &str = "/survey.json";
 
 /// What an image is besides its layers, which are the inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

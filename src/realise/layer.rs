@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::{Context, Error};
 use crate::base::{Digest, GuestPath};
-use crate::plan::{Part, Plan, StepId};
+use crate::plan::{Part, Plan, SURVEY_FILE, StepId};
 use crate::store::{Meta, Node, Store, Tree};
 use crate::{image, node};
 
@@ -66,20 +66,44 @@ fn conflicts(
 
 /// Makes the layer of a node's configuration out of the layers below.
 pub(super) fn configuration(node: &node::Node, below: &[Digest], store: &Store) -> Result<Tree, Error> {
-    let layers = below.iter().map(|digest| store.tree(digest)).collect::<Result<Vec<_>, _>>()?;
+    let files = reading(below, store, |read| node::configure(node, read))?;
+    let mut tree = Tree::default();
+    for (path, bytes) in files {
+        put(&mut tree, &path, &bytes, store)?;
+    }
+    Ok(tree)
+}
+
+/// Reads what a node image says of itself.
+pub(super) fn survey(config: &GuestPath, layers: &[Digest], store: &Store) -> Result<Tree, Error> {
+    let found = reading(layers, store, |read| node::survey(config, read))?;
+    let mut tree = Tree::default();
+    let text = serde_json::to_vec(&found).expect("plain values are JSON");
+    put(&mut tree, &GuestPath::new(SURVEY_FILE).expect("a constant path"), &text, store)?;
+    Ok(tree)
+}
+
+fn put(tree: &mut Tree, path: &GuestPath, bytes: &[u8], store: &Store) -> Result<(), Error> {
+    let file = Node::File { digest: store.put_bytes(bytes)?, meta: Meta::root(0o644) };
+    tree.insert(path, file).expect("a file of a node is no other's folder");
+    Ok(())
+}
+
+/// Lets `work` read files of stacked layers.
+fn reading<T>(
+    layers: &[Digest],
+    store: &Store,
+    work: impl FnOnce(&dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> Result<T, node::Error>,
+) -> Result<T, Error> {
+    let layers = layers.iter().map(|digest| store.tree(digest)).collect::<Result<Vec<_>, _>>()?;
     let failed = Cell::new(None);
     let read = |path: &GuestPath| match layers.iter().rev().find_map(|layer| layer.get(path))? {
         Node::File { digest, .. } => store.read_blob(digest).map_err(|error| failed.set(Some(error))).ok(),
         _ => None,
     };
-    let files = node::configure(node, &read);
-    if let Some(error) = failed.take() {
-        return Err(error.into());
+    let worked = work(&read);
+    match failed.take() {
+        Some(error) => Err(error.into()),
+        None => Ok(worked?),
     }
-    let mut tree = Tree::default();
-    for (path, bytes) in files? {
-        let file = Node::File { digest: store.put_bytes(&bytes)?, meta: Meta::root(0o644) };
-        tree.insert(&path, file).expect("a file of a node is no other's folder");
-    }
-    Ok(tree)
 }

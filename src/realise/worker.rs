@@ -117,6 +117,7 @@ impl<'a> Worker<'a> {
             })?,
             Work::Layer { parts } => layer::layer(self.plan, step, parts, inputs, self.context)?,
             Work::Node { node } => layer::configuration(node, inputs, store)?,
+            Work::Survey { containerd_config, .. } => layer::survey(containerd_config, inputs, store)?,
             Work::Image(assembly) => {
                 let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };
                 let spec = image::Spec {

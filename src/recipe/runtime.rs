@@ -82,6 +82,9 @@ pub struct TrialPod {
     /// Annotations of the pod.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// Whether it uses what only a cluster has, such as its DNS. `nodeimg try --no-cluster` leaves it out.
+    #[serde(default)]
+    pub needs_cluster: bool,
     /// Its containers.
     pub containers: Vec<ExampleContainer>,
 }
