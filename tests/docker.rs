@@ -3,6 +3,7 @@
 //! What is below `inside` runs beside an engine of the project's own, which the first test starts: it runs this same
 //! binary again.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -36,11 +37,57 @@ fn containers_give_what_namespaces_give() {
     let mut build = command(PROGRAM);
     build.args(["build", "--lock", "--out"]).arg(&out).args(["docker-engine", "docker-cli"]);
     good(build.output().unwrap());
+    // There is no network inside: what the recipes need is in the store before, and what they give.
+    let recipes = tempfile::tempdir().unwrap();
+    crate::everywhere::clone(recipes.path());
+    let mut build =
+        crate::everywhere::nodeimg(PROGRAM.as_ref(), recipes.path(), &crate::everywhere::test_store());
+    crate::everywhere::built(build.args(crate::everywhere::TARGETS));
+    // Stands for a way to another machine, which leads to this engine.
+    let ssh = "#!/bin/sh\necho \"$*\" >> \"$SSH_LOG\"\ncase \"$*\" in *closed*) echo 'me@closed: Permission denied (publickey).' >&2\n\
+               exit 255;; esac\nexec docker system dial-stdio\n";
+    fs_err::write(folder.path().join("ssh"), ssh).unwrap();
+    fs_err::set_permissions(folder.path().join("ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tests may add to PATH")]
+    let path = std::env::var("PATH").unwrap();
     let mut inside = command(project().join("tests/with-docker"));
     inside.arg(&out).arg(std::env::current_exe().unwrap());
     inside.args(["docker::inside", "--ignored", "--test-threads=1"]);
+    inside
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .env("SSH_LOG", folder.path().join("ssh.log"));
     let told = good(inside.output().unwrap());
-    assert!(told.contains("4 passed; 0 failed"), "{told}");
+    assert!(told.contains("5 passed; 0 failed"), "{told}");
+    let asked = fs_err::read_to_string(folder.path().join("ssh.log")).unwrap();
+    assert_eq!(asked.lines().next(), Some("-o BatchMode=yes -T -p 2222 -- me@far docker system dial-stdio"));
+}
+
+#[test]
+fn without_an_engine_nothing_is_built_another_way() {
+    let place = crate::cli::Place::new(&[
+        (
+            "recipes/packages/a.toml",
+            "name = \"a\"\nversion = \"1\"\nlicense = \"MIT\"\n[build]\nroot = \"bookworm\"\nscript = \"true\"\n",
+        ),
+        (
+            "recipes/suites/bookworm.toml",
+            "name = \"bookworm\"\nsnapshot = \"20261120T000000Z\"\ncomponents = [\"main\"]\nkeys = []\npockets = []\n",
+        ),
+    ]);
+    let built = |kind: &str| {
+        let mut build = place.command(&["build", "--sandbox", kind, "a"]);
+        let output = build.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = built("docker");
+    assert_eq!(code, Some(4), "{stderr}");
+    let expected =
+        "error: no Docker answers at `unix:///nowhere/docker.sock`\n  not there\nhint: start Docker";
+    assert!(stderr.starts_with(expected), "{stderr}");
+    assert!(!place.path("store").exists() && !place.path("project/out").exists());
+    let (code, stderr) = built("chroot");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("[possible values: namespace, docker]"), "{stderr}");
 }
 
 mod inside {
@@ -217,9 +264,9 @@ mod inside {
             id -u; id -g; uname -a; umask; pwd; env | sort; echo $$; cat /proc/sys/kernel/domainname
             ls -a / /dev /dev/shm /dev/pts /sys /tmp /in /proc/self/fd
             stat -c '%n %F %a %u:%g' / /* /dev/* /in/* /etc/* /proc/self/exe
-            while read device at kind options rest; do echo $at $kind ${options%%,*}; done < /proc/mounts | grep -v ' / '
+            while read device at kind options rest; do echo $at ${options%%,*}; done < /proc/mounts | sort
             grep -E '^(Cap|NoNewPrivs|Seccomp:|NSpid)' /proc/self/status
-            ulimit -c; ulimit -f; ls /proc | grep -c '^[0-9]'
+            ulimit -c; ulimit -f
             wc -l < /proc/net/route; tail -n +3 /proc/net/dev | cut -d: -f1
             cat /proc/self/uid_map | tr -s ' ' | cut -d' ' -f2,4; cat /proc/self/setgroups
             cat /proc/self/cgroup | cut -d: -f3 | sort -u
@@ -348,6 +395,20 @@ mod inside {
             let finished = sandbox.run(&fixture.job, &mut take, &Cancel::default()).unwrap();
             assert_eq!((finished.exit, &*output), (Exit::Code(0), &b"first"[..]));
         }
+    }
+
+    #[test]
+    #[ignore = "runs inside the engine of `containers_give_what_namespaces_give`"]
+    fn an_engine_behind_ssh_is_as_good() {
+        let engine = Engine::connect(&Settings::at("ssh://me@far:2222")).unwrap();
+        assert_eq!(engine.host(), "ssh://me@far:2222");
+        let far = Docker::with_program(engine, PROGRAM.into()).unwrap();
+        let account =
+            |sandbox: &dyn Sandbox| Fixture::new(Builder, "cat source; seq 9999 > /out/x").account(sandbox);
+        assert_eq!(account(&far), account(&namespace()));
+        let error = Engine::connect(&Settings::at("ssh://me@closed")).unwrap_err();
+        let refused = "no Docker answers at `ssh://me@closed`\n  me@closed: Permission denied (publickey).";
+        assert_eq!(error.to_string(), refused);
     }
 
     /// Starts a build and stops it, by asking and by force, then lets it go on to its end.

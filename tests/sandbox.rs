@@ -79,13 +79,13 @@ fn builder(script: &str) -> String {
 #[test]
 fn ids_names_and_environment_are_fixed() {
     let output =
-        builder("id -u; id -g; uname -n; umask; pwd; env | sort; echo $$; cat /proc/sys/kernel/domainname");
+        builder("id -u; id -G; uname -n; umask; pwd; env | sort; echo $$; cat /proc/sys/kernel/domainname");
     let lines: Vec<_> = output.lines().filter(|line| !line.starts_with("_=")).collect();
     assert_eq!(
         lines,
         ["1000", "1000", "nodeimg", "0022", "/build", "PATH=/usr/bin:/bin", "PWD=/build", "2", "(none)"]
     );
-    let root = Fixture::new(Identity::Administrator, "id -u; id -g").run();
+    let root = Fixture::new(Identity::Administrator, "id -u; id -G").run();
     assert_eq!(root, "0\n0\n");
 }
 

@@ -1,6 +1,5 @@
 //! Which engine is meant, and what is said where it is not to be had.
 
-use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -19,14 +18,17 @@ fn answer(socket: &Path) {
     fs_err::create_dir_all(socket.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
-        for mut connection in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let _ = connection.read(&mut request);
-            let body = "{\"ApiVersion\":\"1.41\",\"Version\":\"1\"}";
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
-            let _ = write!(connection, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        }
+        listener.incoming().flatten().for_each(version);
     });
+}
+
+fn version(mut connection: impl std::io::Read + std::io::Write) {
+    let mut request = [0; 4096];
+    let _ = connection.read(&mut request);
+    let body = "{\"ApiVersion\":\"1.41\",\"Version\":\"1\"}";
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+    let _ = write!(connection, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let _ = connection.flush();
 }
 
 fn context(folder: &Path, name: &str, meta: &str) {
@@ -153,4 +155,60 @@ fn each_way_not_to_reach_an_engine_says_what_to_do() {
     fs_err::write(settings.config.join("config.json"), "{").unwrap();
     let (text, ..) = told(&Engine::connect(&settings).unwrap_err());
     assert!(text.contains("config.json` is not understood: EOF while parsing"), "{text}");
+}
+
+/// Answers `GET /version` over TLS to those who show a certificate of the fixture's authority.
+fn answer_over_tls() -> String {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let own =
+        CertificateDer::from_pem_slice(include_bytes!("../fetch/network/fixture/localhost.pem")).unwrap();
+    let key =
+        PrivateKeyDer::from_pem_slice(include_bytes!("../fetch/network/fixture/localhost.key")).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(own.clone()).unwrap();
+    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_client_cert_verifier(clients.build().unwrap());
+    let config = std::sync::Arc::new(config.with_single_cert(vec![own], key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("tcp://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            version(rustls::StreamOwned::new(connection, stream));
+        }
+    });
+    host
+}
+
+#[test]
+fn over_tls_both_ends_show_who_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fetch/network/fixture");
+    let certs = folder.path().join("certs");
+    fs_err::create_dir(&certs).unwrap();
+    for (from, to) in
+        [("localhost.pem", "ca.pem"), ("localhost.pem", "cert.pem"), ("localhost.key", "key.pem")]
+    {
+        fs_err::copy(fixture.join(from), certs.join(to)).unwrap();
+    }
+    let host = answer_over_tls();
+    let mut settings = Settings { host: Some(host.clone()), ..settings(folder.path()) };
+    settings.cert_path = Some(certs.clone());
+    assert!(Engine::connect(&settings).is_err(), "without TLS there is no answer");
+    settings.tls_verify = true;
+    let engine = Engine::connect(&settings).unwrap();
+    let expected = [
+        ("DOCKER_TLS_VERIFY", OsString::from("1")),
+        ("DOCKER_CERT_PATH", certs.clone().into()),
+        ("DOCKER_HOST", host.into()),
+    ];
+    assert_eq!(engine.variables(), expected);
+    // An authority that signed nothing here.
+    fs_err::write(certs.join("ca.pem"), "").unwrap();
+    let (text, _, blame) = told(&Engine::connect(&settings).unwrap_err());
+    assert!(text.contains("invalid peer certificate"), "{text}");
+    assert_eq!(blame, Blame::Machine);
 }

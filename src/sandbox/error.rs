@@ -72,14 +72,14 @@ pub enum Error {
 
     #[error("the engine at `{host}` runs programs for {theirs}, this nodeimg is one for {ours}")]
     #[diagnostic(help("name another engine with `DOCKER_HOST`"))]
-    OtherMachine { host: String, theirs: String, ours: String },
+    OtherMachine { host: String, theirs: String, ours: &'static str },
 
     #[error("a container has no terminal to open a shell at")]
     #[diagnostic(help("leave out `--sandbox docker`: the namespace sandbox shows a step the same"))]
     NoShell,
 
     #[error("Docker did not {what}")]
-    Docker { what: &'static str, source: bollard::errors::Error },
+    Docker { what: &'static str, source: Box<bollard::errors::Error> },
 
     #[error(transparent)]
     #[diagnostic(transparent)]

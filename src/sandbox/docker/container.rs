@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::agent::MARK;
-use super::inputs;
+use super::{Maker, inputs, refused};
 use crate::base::Cancel;
 use crate::sandbox::{Error, Limits};
 
@@ -42,22 +42,20 @@ pub(super) struct Container<'a> {
     part: Option<LogOutput>,
     read: usize,
     complaint: Vec<u8>,
+    is_broken: bool,
 }
 
 impl<'a> Container<'a> {
-    /// Starts a container of the agent's image.
+    /// Starts a container.
     pub(super) fn start(
         docker: &'a bollard::Docker,
-        image: &str,
-        limits: &Limits,
+        body: ContainerCreateBody,
         cancel: &'a Cancel,
     ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|source| Error::Io { what: "starting a conversation", source })?;
-        let refused = |what| move |source| Error::Docker { what, source };
-        let created = runtime
-            .block_on(docker.create_container(None, body(image, limits)))
-            .map_err(refused("make a container"))?;
+        let created =
+            runtime.block_on(docker.create_container(None, body)).map_err(refused("make a container"))?;
         let mut container = Container {
             docker,
             runtime,
@@ -68,6 +66,7 @@ impl<'a> Container<'a> {
             part: None,
             read: 0,
             complaint: Vec::new(),
+            is_broken: false,
         };
         let options = AttachContainerOptionsBuilder::new();
         let options = options.stream(true).stdin(true).stdout(true).stderr(true).build();
@@ -86,6 +85,11 @@ impl<'a> Container<'a> {
     /// Gives what the agent said on its standard error.
     pub(super) fn complaint(&self) -> String {
         String::from_utf8_lossy(&self.complaint).trim().replace('\n', "\n  ")
+    }
+
+    /// Tells whether the conversation ended, by whatever the agent, the engine or the way there did.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     fn stopped(&self) -> io::Result<()> {
@@ -126,7 +130,9 @@ impl Read for Container<'_> {
                     return Ok(count);
                 }
             }
-            if !self.more()? {
+            let more = self.more();
+            self.is_broken |= !matches!(more, Ok(true));
+            if !more? {
                 return Ok(0);
             }
         }
@@ -139,6 +145,7 @@ impl Write for Container<'_> {
             self.stopped()?;
             let Some(input) = &mut self.input else { return Err(io::ErrorKind::BrokenPipe.into()) };
             if let Ok(written) = self.runtime.block_on(async { timeout(TICK, input.write(bytes)).await }) {
+                self.is_broken |= written.is_err();
                 return written;
             }
         }
@@ -159,7 +166,7 @@ impl Drop for Container<'_> {
 }
 
 /// Says what a container is, and all that it may not.
-fn body(image: &str, limits: &Limits) -> ContainerCreateBody {
+pub(super) fn body(image: &str, limits: &Limits, maker: Maker) -> ContainerCreateBody {
     let volume = |source: Option<&str>, target: &str| Mount {
         typ: Some(MountType::VOLUME),
         source: source.map(str::to_owned),
@@ -168,6 +175,9 @@ fn body(image: &str, limits: &Limits) -> ContainerCreateBody {
     };
     let memory = i64::try_from(limits.memory).unwrap_or(i64::MAX).saturating_add(SPARE);
     let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    let security = ["no-new-privileges", "seccomp=unconfined", "apparmor=unconfined", "label=disable"];
+    // Docker is told by `masked_paths` and `readonly_paths`, which Podman overlooks.
+    let unmask = if maker == Maker::Podman { &["unmask=ALL"][..] } else { &[] };
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: words(&[MARK]),
@@ -187,12 +197,7 @@ fn body(image: &str, limits: &Limits) -> ContainerCreateBody {
             auto_remove: Some(true),
             cap_drop: words(&["ALL"]),
             cap_add: words(&["SYS_ADMIN", "SETFCAP"]),
-            security_opt: words(&[
-                "no-new-privileges",
-                "seccomp=unconfined",
-                "apparmor=unconfined",
-                "label=disable",
-            ]),
+            security_opt: words(&[&security, unmask].concat()),
             masked_paths: Some(Vec::new()),
             readonly_paths: Some(Vec::new()),
             memory: Some(memory),

@@ -16,6 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use sha2::Digest as _;
 
 use super::agent::MARK;
+use super::refused;
 use crate::base::Sha256;
 use crate::sandbox::Error;
 
@@ -27,7 +28,6 @@ const CHUNK: usize = 256 << 10;
 pub(super) async fn ensure(docker: &bollard::Docker, program: &Path) -> Result<String, Error> {
     use bollard::errors::Error::DockerResponseServerError;
     let read = |source| Error::Io { what: "reading nodeimg itself", source };
-    let refused = |what| move |source| Error::Docker { what, source };
     let mut hasher = Hasher(sha2::Sha256::new());
     write(program, &mut hasher).map_err(read)?;
     let tag = &Sha256(hasher.0.finalize().into()).to_string()[..32];
@@ -35,7 +35,7 @@ pub(super) async fn ensure(docker: &bollard::Docker, program: &Path) -> Result<S
     match docker.inspect_image(&name).await {
         Ok(_) => return Ok(name),
         Err(DockerResponseServerError { status_code: 404, .. }) => {}
-        Err(source) => return Err(Error::Docker { what: "look for the sandbox's image", source }),
+        Err(source) => return Err(refused("look for the sandbox's image")(source)),
     }
     let mut file = tempfile::tempfile().map_err(read)?;
     write(program, &mut file).and_then(|()| file.rewind()).map_err(read)?;

@@ -21,8 +21,11 @@
 //! *What the agent may do.* `CAP_SYS_ADMIN` and `CAP_SETFCAP`, so that it can make a user namespace with a root also where
 //! that is refused to ordinary processes, as in most containers and on recent Ubuntu. For the same reason the engine's
 //! own filters, which forbid that, are off, and `/proc` is unmasked, without which the kernel lets nobody mount another
-//! (`mount_too_revealing`). The agent is gone into the new namespace before the job exists, where neither capability
-//! means anything for the machine; the job itself has what `namespace` leaves it, with its system call filters.
+//! (`mount_too_revealing`). Neither capability reaches the job: it is in the new namespace, where they mean nothing for
+//! the machine, and has what `namespace` leaves it, with its system call filters. The agent stays outside, where the job
+//! can't see it; of the job it takes bytes, and files only when no process of the job is left.
+//!
+//! Seen with Docker 26.1 on cgroup v1 and with Podman 4.3 as root.
 //!
 //! Containers are removed when their job ends, when nodeimg is stopped, and by the engine when nodeimg is killed: the
 //! agent ends with its input. Never: chosen without being asked for, a part of a key.
@@ -61,6 +64,7 @@ pub struct Docker {
     host: String,
     docker: bollard::Docker,
     program: PathBuf,
+    maker: Maker,
     /// The name of the agent's image, once the engine has it.
     image: Mutex<Option<String>>,
     engine: Engine,
@@ -77,18 +81,23 @@ impl Docker {
     pub fn with_program(engine: Engine, program: PathBuf) -> Result<Self, Error> {
         let docker = engine.client(ANSWER);
         let told = engine.block_on(docker.version());
-        let told = told.map_err(|source| Error::Docker { what: "say what it is", source })?;
+        let told = told.map_err(refused("say what it is"))?;
         let ours = match std::env::consts::ARCH {
             "x86_64" => "linux/amd64",
             "aarch64" => "linux/arm64",
             other => other,
         };
+        let is_podman = |part: &bollard::models::SystemVersionComponents| part.name.contains("Podman");
+        let maker = match told.components.iter().flatten().any(is_podman) {
+            true => Maker::Podman,
+            false => Maker::Docker,
+        };
         let theirs = format!("{}/{}", told.os.unwrap_or_default(), told.arch.unwrap_or_default());
         let host = engine.host().to_owned();
         if theirs != ours {
-            return Err(Error::OtherMachine { host, theirs, ours: ours.to_owned() });
+            return Err(Error::OtherMachine { host, theirs, ours });
         }
-        Ok(Self { host, docker, program, image: Mutex::new(None), engine })
+        Ok(Self { host, docker, program, maker, image: Mutex::new(None), engine })
     }
 
     fn image(&self) -> Result<String, Error> {
@@ -104,14 +113,32 @@ impl Docker {
     /// Starts a container; brings the image again where somebody removed it.
     fn start<'a>(&'a self, job: &Job, cancel: &'a Cancel) -> Result<Container<'a>, Error> {
         use bollard::errors::Error::DockerResponseServerError;
-        match Container::start(&self.docker, &self.image()?, &job.limits, cancel) {
-            Err(Error::Docker { source: DockerResponseServerError { status_code: 404, .. }, .. }) => {
+        let start = || {
+            let body = container::body(&self.image()?, &job.limits, self.maker);
+            Container::start(&self.docker, body, cancel)
+        };
+        match start() {
+            Err(Error::Docker { source, .. })
+                if matches!(*source, DockerResponseServerError { status_code: 404, .. }) =>
+            {
                 *self.image.lock().expect("no thread panics with it") = None;
-                Container::start(&self.docker, &self.image()?, &job.limits, cancel)
+                start()
             }
             other => other,
         }
     }
+}
+
+/// Says what an engine did not do.
+fn refused(what: &'static str) -> impl Fn(bollard::errors::Error) -> Error {
+    move |source| Error::Docker { what, source: Box::new(source) }
+}
+
+/// Whose engine it is, where the two differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Docker,
+    Podman,
 }
 
 /// A folder of this machine that a job stands on.
@@ -193,11 +220,15 @@ fn converse(
         let mut to = BufWriter::with_capacity(BUFFER, &mut *container);
         let sent = stream::send(&source.path, &mut to).and_then(|()| std::io::Write::flush(&mut to));
         drop(to.into_parts());
-        if let Err(error) = sent {
+        if let Err(source) = sent {
+            if !container.is_broken() {
+                let what = "sending what the step is to see";
+                return Err(Trouble::Here(Error::Io { what, source }));
+            }
             // The agent says why it takes no more, if it does.
             return match wire::get(container) {
                 Ok(Said::End(result)) => Ok(result),
-                _ => Err(error.into()),
+                _ => Err(source.into()),
             };
         }
     }
@@ -225,7 +256,10 @@ fn converse(
             Kind::Changes => source.path.join("upper"),
         };
         clear(&path).map_err(Trouble::Here)?;
-        stream::receive(&mut from, &path)?;
+        stream::receive(&mut from, &path).map_err(|source| match from.get_ref().is_broken() {
+            true => Trouble::There(source),
+            false => Trouble::Here(Error::Io { what: "taking in what the step left", source }),
+        })?;
     }
     Ok(Ok(finished))
 }

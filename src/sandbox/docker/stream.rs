@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
 /// Deeper folders than the store takes in are not sent either; each level is an open folder.
@@ -103,7 +103,7 @@ impl Sender<'_> {
         if depth > DEEPEST {
             return Err(Error::other(format!("folders are more than {DEEPEST} deep")));
         }
-        let fd = open(&at, raw, OFlags::DIRECTORY, stat, 0o700)?;
+        let (fd, is_closed) = open(&at, raw, OFlags::DIRECTORY, stat)?;
         self.tagged(b'D', name)?;
         self.meta(&fd, stat)?;
         for entry in Dir::read_from(&fd)? {
@@ -111,6 +111,9 @@ impl Sender<'_> {
             if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 self.entry(&fd, entry.file_name(), depth + 1)?;
             }
+        }
+        if is_closed {
+            close(&fd, stat)?;
         }
         self.to.write_all(b"U")
     }
@@ -125,7 +128,11 @@ impl Sender<'_> {
             }
             self.linked.insert((stat.st_dev, stat.st_ino), number);
         }
-        let mut file = File::from(open(&at, raw, OFlags::NONBLOCK, stat, 0o400)?);
+        let (fd, is_closed) = open(&at, raw, OFlags::NONBLOCK, stat)?;
+        if is_closed {
+            close(&fd, stat)?;
+        }
+        let mut file = File::from(fd);
         let size = file.metadata()?.len();
         self.tagged(b'F', name)?;
         self.meta(&file, stat)?;
@@ -142,7 +149,7 @@ impl Sender<'_> {
     fn meta(&mut self, fd: impl AsFd, stat: &Stat) -> io::Result<()> {
         put(self.to, u64::from(stat.st_mode & 0o7777))?;
         put(self.to, stat.st_mtime as u64)?;
-        put(self.to, stat.st_mtime_nsec as u64)?;
+        put(self.to, stat.st_mtime_nsec as i64 as u64)?;
         let mut names = vec![0; VALUE];
         let length = match rustix::fs::flistxattr(&fd, &mut names) {
             Err(Errno::OPNOTSUPP) => 0,
@@ -161,21 +168,23 @@ impl Sender<'_> {
     }
 }
 
-/// Opens what is the caller's own, whatever its mode says.
-fn open(at: impl AsFd, raw: &CStr, kind: OFlags, stat: &Stat, needed: u32) -> io::Result<OwnedFd> {
+/// Opens what is the caller's own, whatever its mode says; tells whether that had to be changed.
+fn open(at: impl AsFd, raw: &CStr, kind: OFlags, stat: &Stat) -> io::Result<(OwnedFd, bool)> {
+    let is_folder = kind.contains(OFlags::DIRECTORY);
+    let needed = if is_folder { Access::READ_OK | Access::EXEC_OK } else { Access::READ_OK };
+    let is_closed = rustix::fs::accessat(&at, raw, needed, AtFlags::EACCESS) == Err(Errno::ACCESS);
+    if is_closed {
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        rustix::fs::chmodat(&at, raw, mode | Mode::from_raw_mode(0o500), AtFlags::empty())?;
+    }
     let flags = kind | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // What a path of the caller's names may be a link, as in `send`.
     let flags = if raw.to_bytes().contains(&b'/') { flags - OFlags::NOFOLLOW } else { flags };
-    match rustix::fs::openat(&at, raw, flags, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-            rustix::fs::chmodat(&at, raw, mode | Mode::from_raw_mode(needed), AtFlags::empty())?;
-            let fd = rustix::fs::openat(&at, raw, flags, Mode::empty())?;
-            rustix::fs::fchmod(&fd, mode)?;
-            Ok(fd)
-        }
-        other => Ok(other?),
-    }
+    Ok((rustix::fs::openat(&at, raw, flags, Mode::empty())?, is_closed))
+}
+
+fn close(fd: impl AsFd, stat: &Stat) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 
 /// Makes at `to`, where nothing is, what a sender sends.

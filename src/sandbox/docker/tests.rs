@@ -133,7 +133,7 @@ fn a_hostile_stream_reaches_nothing_outside() {
     assert!(refused(over_link).contains("File exists"));
     // Neither a device, nor a bit that no mode has, nor an attribute of the system's, nor another entry at the top.
     assert_eq!(refused(new().dir(b"-").tag(b'N').bytes(b"sda").number(0o060_644)), ours);
-    assert_eq!(refused(new().tag(b'D').bytes(b"-").number(0o170_000)), ours);
+    assert_eq!(refused(new().tag(b'D').bytes(b"-").number(0o170_000).number(0).number(0).number(0)), ours);
     let attribute = new().tag(b'D').bytes(b"-").number(0o755).number(0).number(0).number(1);
     assert_eq!(refused(attribute.bytes(b"security.capability").bytes(b"")), ours);
     assert_eq!(refused(new().dir(b"-").tag(b'U').dir(b"other")), ours);
@@ -220,8 +220,7 @@ fn errors_from_a_container_say_where_to_act() {
     assert!(help.starts_with("the engine, or what guards its machine, forbids something"), "{help}");
     let limit = Fault::from(Error::Limit { limit: crate::sandbox::Limit::Disk, detail: "d".to_owned() });
     assert_eq!(limit.at("x").to_string(), "the step used more than its limit of disk: d");
-    let other =
-        Error::OtherMachine { host: "h".into(), theirs: "linux/arm64".into(), ours: "linux/amd64".into() };
+    let other = Error::OtherMachine { host: "h".into(), theirs: "linux/arm64".into(), ours: "linux/amd64" };
     assert_eq!(
         other.to_string(),
         "the engine at `h` runs programs for linux/arm64, this nodeimg is one for linux/amd64"

@@ -1,7 +1,7 @@
 //! System call filters.
 //!
-//! One forbids what a step never needs and what widens the kernel's attack surface. The other, for
-//! administrators, hands calls about owners to PID 1 (`owners`) and makes others succeed without effect: syncing
+//! One forbids what a step never needs and what widens the kernel's attack surface, and hides the groups that the caller
+//! has besides. The other, for administrators, hands calls about owners to PID 1 (`owners`) and makes others succeed without effect: syncing
 //! (what a step writes is kept or thrown away as a whole) and changing to ids that don't exist here.
 
 use std::collections::BTreeMap;
@@ -115,7 +115,14 @@ pub(super) fn forbid() -> Result<(), Failure> {
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, absent, ARCH.0).map_err(broken)?;
         filter.try_into().map_err(broken)
     };
-    for program in [rules(), clone3()] {
+    // The caller's other groups can't be left without privileges (user_namespaces(7)), but nobody needs to hear of them.
+    let groups = || -> std::io::Result<BpfProgram> {
+        let rules = BTreeMap::from([(libc::SYS_getgroups, Vec::new())]);
+        let none = SeccompAction::Errno(0);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, none, ARCH.0).map_err(broken)?;
+        filter.try_into().map_err(broken)
+    };
+    for program in [rules(), clone3(), groups()] {
         let program = program.during("make its system call filter")?;
         seccompiler::apply_filter(&program)
             .map_err(|_| std::io::Error::last_os_error())
