@@ -62,6 +62,43 @@ fn containers_give_what_namespaces_give() {
     assert_eq!(asked.lines().next(), Some("-o BatchMode=yes -T -p 2222 -- me@far docker system dial-stdio"));
 }
 
+/// What of the contract a Podman is tried with, and an image that it is given twice.
+const PODMAN: &str = r#"
+"$BINARY" docker::inside::probes docker::inside::limits --ignored --test-threads=1
+for time in first again; do
+  "$PROGRAM" build --lock --json --out "$FOLDER/out" --output docker busybox > "$FOLDER/$time.json"
+done
+"#;
+
+#[test]
+fn podman_is_as_good_as_docker() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("left out: a Podman that others can't see wants root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut build = command(PROGRAM);
+    good(
+        build.args(["build", "--lock", "busybox", "--out"]).arg(folder.path().join("out")).output().unwrap(),
+    );
+    let mut inside = command(project().join("tests/with-podman"));
+    inside.args(["sh", "-euc", PODMAN]).env("PROGRAM", PROGRAM).env("FOLDER", folder.path());
+    let output = inside.env("BINARY", std::env::current_exe().unwrap()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.starts_with("with-podman: no ") {
+        eprintln!("left out: {stderr}");
+        return;
+    }
+    let told = good(output);
+    assert!(told.contains("2 passed; 0 failed"), "{told}");
+    let unchanged = |time: &str| {
+        let text = fs_err::read_to_string(folder.path().join(format!("{time}.json"))).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        document["targets"][0]["delivered"][0]["unchanged"].clone()
+    };
+    assert_eq!((unchanged("first"), unchanged("again")), (false.into(), true.into()));
+}
+
 #[test]
 fn without_an_engine_nothing_is_built_another_way() {
     let place = crate::cli::Place::new(&[
