@@ -2,12 +2,9 @@
 //!
 //! `tests/trial.rs` has the nodes of a kind cluster.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::Value;
 
-use crate::everywhere::{PROGRAM, built, clone, nodeimg, test_store};
+use crate::everywhere::{PROGRAM, built, clone, command, good, nodeimg, project, test_store};
 
 /// Brings `busybox`, the same again, and an image with the same layer at its bottom; runs what came.
 const SCRIPT: &str = r#"
@@ -53,18 +50,9 @@ fn engines_get_what_they_lack_and_run_it() {
     ]));
     let version = fs_err::read_to_string(folder.path().join("recipes/packages/busybox.toml")).unwrap();
     let version = version.split("version = \"").nth(1).unwrap().split('"').next().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "it starts the engine and the program under test")]
-    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/with-docker"))
-        .args([folder.path().join("out").as_os_str(), "bash".as_ref(), "-euc".as_ref(), SCRIPT.as_ref()])
-        .current_dir(folder.path())
-        .env("NODEIMG_STORE", test_store())
-        .env("PROGRAM", PROGRAM)
-        .env("FOLDER", folder.path())
-        .env("BUSYBOX", version)
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{:?}\n{stderr}", output.status);
+    let mut engine = command(project().join("tests/with-docker"));
+    engine.arg(folder.path().join("out")).args(["bash", "-euc", SCRIPT]).current_dir(folder.path());
+    good(engine.env("FOLDER", folder.path()).env("BUSYBOX", version));
 
     let text = |name: &str| fs_err::read_to_string(folder.path().join(name)).unwrap();
     let target = |name: &str| {

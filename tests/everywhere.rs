@@ -18,7 +18,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeimg");
 /// An ordinary user without a name, a home or a group of the host.
 const STRANGER: u32 = 54321;
 
-fn project() -> &'static Path {
+pub(crate) fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -98,6 +98,22 @@ fn children(folder: &Path) -> Vec<std::ffi::OsString> {
 
 pub(crate) fn test_store() -> PathBuf {
     project().join("target/test-store")
+}
+
+/// Starts a program in the project, with the tests' store: this one, or what starts an engine beside it.
+#[expect(clippy::disallowed_methods, reason = "it is the program under test, and what starts its engine")]
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(project()).env("NODEIMG_STORE", test_store()).env("PROGRAM", PROGRAM);
+    command
+}
+
+/// Runs what must succeed; gives what it printed.
+pub(crate) fn good(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{:?}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
 }
 
 #[test]

@@ -2,35 +2,10 @@
 //!
 //! With what `target/test-store` has from before, this takes about two minutes; the first time, Kubernetes is compiled.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use serde_json::Value;
 
 use crate::cli::Place;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_nodeimg");
-
-fn project() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-#[expect(clippy::disallowed_methods, reason = "it is the program under test, and what starts its engine")]
-fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Output {
-    Command::new(program)
-        .args(arguments)
-        .current_dir(project())
-        .env("NODEIMG_STORE", project().join("target/test-store"))
-        .env("PROGRAM", PROGRAM)
-        .output()
-        .unwrap()
-}
-
-fn good(output: Output) -> Output {
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{:?}\n{stdout}\n{stderr}", output.status);
-    output
-}
+use crate::everywhere::{PROGRAM, command, good, project};
 
 /// Tries the image and keeps its cluster, uses that and deletes it as a person is told to; then tries once more until
 /// the node is there, and gives that trial up.
@@ -96,8 +71,8 @@ fn the_node_image_s_containerd_runs_the_same_by_itself() {
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().display().to_string();
-    let output = good(run(PROGRAM, &["try", "--no-cluster", "--lock", "--json", "--out", &out]));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = good(command(PROGRAM).args(["try", "--no-cluster", "--lock", "--json", "--out", &out]));
+    let report: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(report["passed"], true, "{report:#}");
     // Names are a cluster's.
     assert_eq!(ran(&report), EXPECTED[..EXPECTED.len() - 1]);
@@ -122,22 +97,19 @@ fn the_node_image_runs_wasm_beside_an_ordinary_container() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str| fs_err::read_to_string(folder.path().join(name)).unwrap();
     let out = folder.path().join("out").display().to_string();
-    good(run(
-        PROGRAM,
-        &[
-            "build",
-            "--lock",
-            "--out",
-            &out,
-            "kind-wasmtime-debian",
-            "docker-engine",
-            "docker-cli",
-            "kind",
-            "kubectl",
-        ],
-    ));
-    let engine = project().join("tests/with-docker");
-    good(run(engine, &[&out, "sh", "-euc", SCRIPT, "sh", &folder.path().display().to_string()]));
+    good(command(PROGRAM).args([
+        "build",
+        "--lock",
+        "--out",
+        &out,
+        "kind-wasmtime-debian",
+        "docker-engine",
+        "docker-cli",
+        "kind",
+        "kubectl",
+    ]));
+    let mut engine = command(project().join("tests/with-docker"));
+    good(engine.args([&out, "sh", "-euc", SCRIPT, "sh"]).arg(folder.path()));
 
     let report: Value = serde_json::from_str(&text("report.json")).unwrap();
     assert_eq!(report["passed"], true, "{report:#}");
@@ -210,6 +182,10 @@ fn without_docker_nothing_is_built_and_a_person_knows_what_to_do() {
     let (code, stderr) = tried("fd://", &[]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.starts_with("error: `fd://` is no address of a Docker"), "{stderr}");
+    // A statement is about a cluster.
+    let (code, stderr) = tried("", &["--no-cluster", "--attest", "file"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("'--no-cluster' cannot be used with '--attest <FILE>'"), "{stderr}");
     let (code, stderr) = tried("unix:///nowhere/docker.sock", &["plain"]);
     assert_eq!((code, stderr.lines().next()), (Some(2), Some("error: `images/plain` is no node image")));
     assert!(!place.path("store").exists() && !place.path("project/out").exists());

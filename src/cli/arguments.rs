@@ -141,7 +141,7 @@ pub(super) struct Try {
     #[arg(long)]
     pub(super) keep: bool,
     /// Run the examples with the image's containerd by itself, in seconds: no Docker, no Kubernetes; needs root
-    #[arg(long, conflicts_with_all = ["keep", "record"])]
+    #[arg(long, conflicts_with_all = ["keep", "record", "attest"])]
     pub(super) no_cluster: bool,
     /// If all went well, note in `trials/` that this kind booted the image; `nodeimg catalog` shows it
     #[arg(long)]

@@ -77,10 +77,8 @@ impl<'a> Cluster<'a> {
     /// Waits until every container of a job's pods has ended or can't start; gives the pods as they are then.
     pub(super) fn wait_for_job(&self, job: &str, limit: Duration, cancel: &Cancel) -> Result<Value, Error> {
         let since = Instant::now();
-        let selector = format!("job-name={job}");
-        let arguments = ["get", "pods", "--selector", &selector, "--output", "json"];
         loop {
-            let pods = self.json(Program::Kubectl, &arguments, cancel)?;
+            let pods = self.pods(job, cancel)?;
             if super::pods::are_settled(&pods) || since.elapsed() >= limit {
                 return Ok(pods);
             }
@@ -99,10 +97,8 @@ impl<'a> Cluster<'a> {
         cancel: &Cancel,
     ) -> Result<(), Error> {
         let since = Instant::now();
-        let selector = format!("job-name={job}");
-        let arguments = ["get", "pods", "--selector", &selector, "--output", "json"];
         loop {
-            let pods = self.json(Program::Kubectl, &arguments, cancel)?;
+            let pods = self.pods(job, cancel)?;
             if let Some(pod) = super::pods::running(&pods, container) {
                 let attach = ["attach", "--stdin", pod, "--container", container];
                 return match self.call(Program::Kubectl, &attach, text, ANSWER, cancel) {
@@ -184,6 +180,12 @@ impl<'a> Cluster<'a> {
         fs_err::create_dir_all(logs).map_err(failed)?;
         fs_err::copy(self.programs.kubeconfig(), &kubeconfig).map_err(failed)?;
         Ok(Kept { name: self.name.clone(), kubeconfig, kind: self.programs.kind().to_owned() })
+    }
+
+    /// Asks for a job's pods.
+    fn pods(&self, job: &str, cancel: &Cancel) -> Result<Value, Error> {
+        let selector = format!("job-name={job}");
+        self.json(Program::Kubectl, &["get", "pods", "--selector", &selector, "--output", "json"], cancel)
     }
 
     /// The container that is the node.

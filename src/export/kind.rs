@@ -66,7 +66,13 @@ impl Cluster {
                 continue;
             }
             if cluster == name {
-                nodes.extend(container.names.unwrap_or_default().first().map(|name| name[1..].to_owned()));
+                nodes.extend(
+                    container
+                        .names
+                        .unwrap_or_default()
+                        .first()
+                        .map(|name| name.trim_start_matches('/').to_owned()),
+                );
             } else {
                 others.insert(cluster.clone());
             }

@@ -3,9 +3,9 @@
 //!
 //! In goes one description ([`Node`]) and two files of the image below (containerd's `config.toml` and
 //! its base runtime spec); out come the files of the image's configuration layer ([`configure`]) and
-//! the manifests that lie beside the image ([`manifests`]). Of a finished image it reads what is in it ([`survey()`]). Every name comes from the description, so
-//! handler, RuntimeClass, label and annotation can't drift apart. Pure: no I/O, no clock; the same
-//! description gives the same bytes.
+//! the manifests that lie beside the image ([`manifests`]). Of a finished image it reads what is in it
+//! ([`survey()`]). Every name comes from the description, so handler, RuntimeClass, label and annotation
+//! can't drift apart. Pure: no I/O, no clock; the same description gives the same bytes.
 
 mod containerd;
 mod kubernetes;

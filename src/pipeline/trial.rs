@@ -1,5 +1,6 @@
 //! A node image that was built, in a cluster.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Built, Error};
@@ -8,6 +9,7 @@ use crate::base::event::{self, Activity, Event};
 use crate::cluster::{self, After, Alone, Report, Tools, Trial, Workload};
 use crate::export::docker::Engine;
 use crate::image;
+use crate::node::Node;
 use crate::plan::{ImageTarget, Plan, StepId, Work};
 use crate::realise::{self, Care, Context};
 use crate::recipe::{Id, Role};
@@ -30,10 +32,7 @@ pub fn try_image(
 ) -> Result<Report, Error> {
     let find = |id: &Id| built.iter().find(|one| one.recipe == *id).expect("the caller built it");
     let one = find(image);
-    let target =
-        plan.targets.iter().find(|target| target.recipe == *image).and_then(|target| target.image.as_ref());
-    let ImageTarget { node, workloads, .. } = target.expect("the caller asked for an image");
-    let node = node.as_ref().expect("the caller asked for a node image");
+    let (_, workloads, node) = planned(plan, image);
     let (reference, summary) = one.image.as_ref().expect("an image was built");
     load(engine, reference, one, context)?;
     let tool = |package: &str, file: &str| {
@@ -72,11 +71,9 @@ pub fn try_image(
 /// If `image` is no node image, or `built` lacks it.
 pub fn try_alone(plan: &Plan, built: &[Built], image: &Id, context: &Context<'_>) -> Result<Report, Error> {
     let one = built.iter().find(|one| one.recipe == *image).expect("the caller built it");
-    let target = plan.targets.iter().find(|target| target.recipe == *image).expect("the caller asked for it");
-    let ImageTarget { node, workloads, .. } = target.image.as_ref().expect("the caller asked for an image");
-    let node = node.as_ref().expect("the caller asked for a node image");
+    let (step, workloads, node) = planned(plan, image);
     let (_, summary) = one.image.as_ref().expect("an image was built");
-    let layers = &plan.steps[target.step].inputs;
+    let layers = &plan.steps[step].inputs;
     let outcome = realise::realise(plan, layers, Care::Quick, context)?;
     let layer = |step: &StepId| image::Layer {
         name: plan.steps[*step].labels[0].to_string(),
@@ -109,6 +106,13 @@ pub fn try_alone(plan: &Plan, built: &[Built], image: &Id, context: &Context<'_>
     };
     context.events.emit(Event::Finished { id, outcome, detail: String::new() });
     Ok(done?)
+}
+
+/// Finds a node image in a plan: its step, the images that its examples run, and the node.
+fn planned<'a>(plan: &'a Plan, image: &Id) -> (StepId, &'a BTreeMap<Name, StepId>, &'a Node) {
+    let target = plan.targets.iter().find(|target| target.recipe == *image).expect("the caller asked for it");
+    let ImageTarget { node, workloads, .. } = target.image.as_ref().expect("the caller asked for an image");
+    (target.step, workloads, node.as_ref().expect("the caller asked for a node image"))
 }
 
 fn load(engine: &Engine, reference: &str, built: &Built, context: &Context<'_>) -> Result<(), Error> {

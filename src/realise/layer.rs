@@ -67,26 +67,27 @@ fn conflicts(
 /// Makes the layer of a node's configuration out of the layers below.
 pub(super) fn configuration(node: &node::Node, below: &[Digest], store: &Store) -> Result<Tree, Error> {
     let files = reading(below, store, |read| node::configure(node, read))?;
-    let mut tree = Tree::default();
-    for (path, bytes) in files {
-        put(&mut tree, &path, &bytes, store)?;
-    }
-    Ok(tree)
+    tree_of(&files, store)
 }
 
 /// Reads what a node image says of itself.
 pub(super) fn survey(config: &GuestPath, layers: &[Digest], store: &Store) -> Result<Tree, Error> {
     let found = reading(layers, store, |read| node::survey(config, read))?;
-    let mut tree = Tree::default();
     let text = serde_json::to_vec(&found).expect("plain values are JSON");
-    put(&mut tree, &GuestPath::new(SURVEY_FILE).expect("a constant path"), &text, store)?;
-    Ok(tree)
+    tree_of([(&GuestPath::new(SURVEY_FILE).expect("a constant path"), &text)], store)
 }
 
-fn put(tree: &mut Tree, path: &GuestPath, bytes: &[u8], store: &Store) -> Result<(), Error> {
-    let file = Node::File { digest: store.put_bytes(bytes)?, meta: Meta::root(0o644) };
-    tree.insert(path, file).expect("a file of a node is no other's folder");
-    Ok(())
+/// Makes a tree of files that anybody may read, none of them another's folder.
+pub(super) fn tree_of<'a, B: AsRef<[u8]> + 'a>(
+    files: impl IntoIterator<Item = (&'a GuestPath, &'a B)>,
+    store: &Store,
+) -> Result<Tree, Error> {
+    let mut tree = Tree::default();
+    for (path, bytes) in files {
+        let file = Node::File { digest: store.put_bytes(bytes.as_ref())?, meta: Meta::root(0o644) };
+        tree.insert(path, file).expect("no file is another's folder");
+    }
+    Ok(tree)
 }
 
 /// Lets `work` read files of stacked layers.

@@ -11,7 +11,7 @@ use crate::base::event::{self, Activity, Event};
 use crate::base::{Blame, Digest, Sha256};
 use crate::fetch::cargo;
 use crate::plan::{self, Fetch, Plan, Run, StepId, Work};
-use crate::store::{ActionResult, Meta, Node, Store, Tree};
+use crate::store::{ActionResult, Store};
 use crate::{image, root, unpack};
 
 pub(super) struct Worker<'a> {
@@ -97,12 +97,7 @@ impl<'a> Worker<'a> {
                 Ok(unpack::archive(store, &inputs[0], &name, &options, self.context.cancel)?)
             })?,
             Work::Crates { crates, .. } => cargo::vendor(store, crates.iter().zip(inputs.iter().copied()))?,
-            Work::Text { path, text } => {
-                let file = Node::File { digest: store.put_bytes(text.as_bytes())?, meta: Meta::root(0o644) };
-                let mut tree = Tree::default();
-                tree.insert(path, file).expect("nothing is in its way");
-                tree
-            }
+            Work::Text { path, text } => layer::tree_of([(path, text)], store)?,
             Work::Patch { patches, names } => {
                 let mut tree = store.tree(&inputs[0])?;
                 for (patch, name) in patches.iter().zip(names) {
