@@ -176,7 +176,7 @@ fn collecting_keeps_what_a_project_needs() {
     // A project that is gone keeps nothing.
     fs_err::rename(world.path("project"), world.path("elsewhere")).unwrap();
     let dry = document(world.command(&collect).arg("--dry-run").current_dir(world.path("")));
-    assert_eq!(dry["kept"]["objects"], 0);
+    assert_eq!(dry["kept"]["objects"], 0, "{dry:#}");
     assert_eq!(
         document(world.command(&["store", "ls", "--json"]).current_dir(world.path("")))["roots"][0]["name"],
         world.path("project").to_str().unwrap()

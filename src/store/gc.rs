@@ -179,7 +179,9 @@ impl Store {
     /// The file system's time, in nanoseconds.
     fn now(&self) -> Result<i128, Error> {
         let temp = Temp::create(self)?;
-        // Noted as a use is: the time that a file is made at may be a tick behind it.
+        // Since Linux 6.13 a file's times are of a fine clock if somebody looked at them since their last change, and of
+        // a tick's begin if not: a use that was noted after a look may be ahead of a file that nobody looked at.
+        rustix::fs::fstat(&temp.file).at("read", &self.path)?;
         rustix::fs::futimens(&temp.file, &super::USED_NOW).at("write", &self.path)?;
         let stat = rustix::fs::fstat(&temp.file).at("read", &self.path)?;
         Ok(i128::from(stat.st_atime) * 1_000_000_000 + i128::from(stat.st_atime_nsec))
