@@ -10,6 +10,7 @@
 mod catalog;
 mod error;
 mod files;
+pub mod library;
 mod outputs;
 mod record;
 mod registry;

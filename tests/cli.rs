@@ -46,7 +46,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// Exit code, stdout, stderr.
-fn told(output: &Output) -> (i32, &str, &str) {
+pub(crate) fn told(output: &Output) -> (i32, &str, &str) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 

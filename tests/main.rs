@@ -8,6 +8,7 @@ mod engines;
 mod everywhere;
 mod faults;
 mod image;
+mod library;
 mod messages;
 mod recipes;
 mod root;

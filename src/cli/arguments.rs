@@ -40,6 +40,10 @@ pub(super) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Start a project: recipes, patches and locks for a node image, a README and a CI file
+    Init(Init),
+    /// Add to a project what nodeimg comes with
+    Add(Add),
     /// Make images and packages, and put them below `out/`
     Build(Build),
     /// Build a node image, run it as a throw-away kind cluster and check what its examples do there
@@ -105,6 +109,41 @@ fn forms() -> String {
     let _ =
         write!(text, "\nBy default `{}`, in the image's folder below `out`", export::USUAL.join("` and `"));
     text
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Where, by default here; the folder may have other files, but no `recipes`
+    #[arg(value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
+    /// The node image to start from, one that nodeimg comes with
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) base: Option<String>,
+    /// A runtime in place of the image's own; may be given several times
+    #[arg(long = "runtime", value_name = "NAME")]
+    pub(super) runtimes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    #[command(subcommand)]
+    pub(super) command: AddCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AddCommand {
+    /// Add a containerd runtime to a node image, with the packages and examples that it needs
+    Runtime(AddRuntime),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddRuntime {
+    /// The runtime: a recipe of the project, or one that nodeimg comes with
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The node image that gets it; by default the project's default image
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: Option<String>,
 }
 
 #[derive(Debug, Args)]

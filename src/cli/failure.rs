@@ -27,6 +27,7 @@ failures!(
     fetch::Error,
     lock::Error,
     pipeline::Error,
+    pipeline::library::Error,
     realise::Error,
     recipe::Error,
     sandbox::Error,

@@ -10,6 +10,7 @@ mod catalog;
 mod failure;
 mod fetch;
 mod host;
+mod library;
 mod lock;
 mod plan;
 pub mod progress;
@@ -24,11 +25,12 @@ mod trial;
 use clap::Parser as _;
 
 use crate::base::Blame;
+use crate::pipeline::library::Files;
 use arguments::{Arguments, Command};
 use session::Session;
 
-/// Runs the program; gives its exit code.
-pub fn run() -> i32 {
+/// Runs the program; gives its exit code. `library` lists the files of the recipes that it comes with.
+pub fn run(library: fn() -> Files) -> i32 {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -50,6 +52,8 @@ pub fn run() -> i32 {
         Command::Shell(command) => steps::shell(&session, command),
         Command::Store(command) => store::run(&session, command),
         Command::Schema(command) => schema::run(command),
+        Command::Init(command) => library::init(&session, command, library),
+        Command::Add(command) => library::add(&session, command, library),
     };
     session.progress.finish();
     match result {

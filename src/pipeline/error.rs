@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 
+use super::library;
 use crate::base::Blame;
 use crate::{cluster, export, fetch, image, lock, realise, recipe, store, unpack};
 
@@ -28,6 +29,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[diagnostic(transparent)]
     Cluster(#[from] cluster::Error),
+    #[diagnostic(transparent)]
+    Library(#[from] library::Error),
 }
 
 impl Error {
@@ -54,6 +57,7 @@ impl Error {
             Error::Export(error) => error.blame(),
             Error::Store(error) => error.blame(),
             Error::Cluster(error) => error.blame(),
+            Error::Library(error) => error.blame(),
         }
     }
 }
