@@ -17,4 +17,5 @@ mod stops;
 mod structure;
 mod trial;
 mod wasm;
+mod why;
 mod world;

@@ -56,6 +56,8 @@ pub(super) enum Command {
     Fetch(Fetch),
     /// Show what would be fetched, built or reused, and why, without doing it
     Plan(Plan),
+    /// Say why an image, a package or a step would be made anew, or was when it was last
+    Why(Why),
     /// Print what a step printed when it last ran
     Log(Log),
     /// Open a shell in a step's sandbox: its files, environment and ids
@@ -236,6 +238,13 @@ pub(super) struct Plan {
     /// Images or packages; by default the project's default image
     #[arg(value_name = "TARGET")]
     pub(super) targets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// An image, a package, or a step such as `crun:test`; by default the project's default image
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]

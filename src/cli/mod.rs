@@ -21,6 +21,7 @@ mod steps;
 mod store;
 mod text;
 mod trial;
+mod why;
 
 use clap::Parser as _;
 
@@ -48,6 +49,7 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),
+        Command::Why(command) => why::run(&session, command),
         Command::Log(command) => steps::log(&session, command),
         Command::Shell(command) => steps::shell(&session, command),
         Command::Store(command) => store::run(&session, command),

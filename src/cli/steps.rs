@@ -44,7 +44,7 @@ pub(super) fn shell(session: &Session, command: &Shell) -> Result<i32, Failure> 
 }
 
 /// Finds a step by its name, in the plan of the default image or else of any recipe.
-fn find(session: &Session, name: &str, store: &Store) -> Result<(Plan, StepId), Failure> {
+pub(super) fn find(session: &Session, name: &str, store: &Store) -> Result<(Plan, StepId), Failure> {
     let project = session.project()?;
     let mut names = Vec::new();
     let own = name.split(':').next().unwrap_or(name);

@@ -38,22 +38,24 @@ impl Fetch {
 }
 
 impl Step {
-    /// Lists what the key is made of: each value with the name a person knows it by. Long values are hashed.
+    /// Lists what the key is made of: each value with the name a person knows it by.
     /// `inputs` are the step's inputs in order.
     pub fn fields<'a>(&self, inputs: impl Iterator<Item = &'a Step>) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::new();
         let value = serde_json::to_value(&self.work).expect("a step is plain data");
         flatten(&value, "", &mut fields);
         for (index, input) in inputs.enumerate() {
-            let name = self.input_name(index).unwrap_or_else(|| input.labels[0].to_string());
-            fields.insert(format!("input `{name}`"), input.key.to_string());
+            fields.insert(self.input_field(index, input), input.key.to_string());
         }
         fields
     }
-}
 
-/// Longer values are told by their hash.
-const SHORT: usize = 120;
+    /// Names the field that an input of the step is in [`Step::fields`].
+    pub fn input_field(&self, index: usize, input: &Step) -> String {
+        let name = self.input_name(index).unwrap_or_else(|| input.labels[0].to_string());
+        format!("input `{name}`")
+    }
+}
 
 fn flatten(value: &serde_json::Value, name: &str, fields: &mut BTreeMap<String, String>) {
     let join = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
@@ -66,8 +68,6 @@ fn flatten(value: &serde_json::Value, name: &str, fields: &mut BTreeMap<String, 
         }
         other => {
             let text = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
-            let short = text.len() <= SHORT && !text.contains('\n');
-            let text = if short { text } else { Sha256::of(text.as_bytes()).oci() };
             fields.insert(name.to_owned(), text);
         }
     }

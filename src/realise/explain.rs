@@ -80,23 +80,41 @@ fn reason(plan: &Plan, step: StepId, store: &Store) -> Result<Reason, Error> {
     Ok(plan::difference(&before, &fields(plan, step)).map_or(Reason::Lost, Reason::Changed))
 }
 
-fn fields(plan: &Plan, step: StepId) -> BTreeMap<String, String> {
+/// What a key is made of: names that people know, and values.
+pub(super) type Fields = BTreeMap<String, String>;
+
+/// Lists what a step's key is made of now.
+pub(super) fn fields(plan: &Plan, step: StepId) -> Fields {
     plan.steps[step].fields(plan.steps[step].inputs.iter().map(|&input| &plan.steps[input]))
 }
 
-fn memo_key(plan: &Plan, step: StepId) -> Sha256 {
+fn memo_key(what: &str, plan: &Plan, step: StepId) -> Sha256 {
     let label = &plan.steps[step].labels[0];
-    Sha256::of(format!("fields {} {label}", label.recipe.role.folder()).as_bytes())
+    Sha256::of(format!("{what} {} {label}", label.recipe.role.folder()).as_bytes())
 }
 
-/// Notes what a step's key was made of, to tell later what changed.
+/// Notes what a step's key is made of, to tell later what changed, and what it was made of before.
 pub(super) fn remember(store: &Store, plan: &Plan, step: StepId) -> Result<(), Error> {
     let text = serde_json::to_vec(&fields(plan, step)).expect("fields are strings");
-    Ok(store.put_memo(&memo_key(plan, step), &store.put_bytes(&text)?)?)
+    let (now, key) = (store.put_bytes(&text)?, memo_key("fields", plan, step));
+    if let Some(before) = store.memo(&key)?.filter(|before| *before != now) {
+        store.put_memo(&memo_key("fields before", plan, step), &before)?;
+    }
+    Ok(store.put_memo(&key, &now)?)
 }
 
-fn remembered(store: &Store, plan: &Plan, step: StepId) -> Result<Option<BTreeMap<String, String>>, Error> {
-    let Some(digest) = store.memo(&memo_key(plan, step))? else { return Ok(None) };
+/// Recalls what a step's key was made of when it was last made.
+pub(super) fn remembered(store: &Store, plan: &Plan, step: StepId) -> Result<Option<Fields>, Error> {
+    noted("fields", store, plan, step)
+}
+
+/// Recalls what a step's key was made of when it was made the time before.
+pub(super) fn before(store: &Store, plan: &Plan, step: StepId) -> Result<Option<Fields>, Error> {
+    noted("fields before", store, plan, step)
+}
+
+fn noted(what: &str, store: &Store, plan: &Plan, step: StepId) -> Result<Option<Fields>, Error> {
+    let Some(digest) = store.memo(&memo_key(what, plan, step))? else { return Ok(None) };
     match store.read_blob(&digest) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),
         Err(error) if error.is_lost() => Ok(None),

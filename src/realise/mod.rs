@@ -5,8 +5,9 @@
 //! by the content of its inputs once they are there, which for what runs in the sandbox is the digest of its REAPI
 //! action (`action`). An artifact that turns out to be lost or damaged is made again.
 //!
-//! Memos: `<step's key>` and `plan::content_key` → artifact; `log <key>` → what the step printed; `fields <label>` → what the key was made
-//! of when the step was last made, which explains why it is made now.
+//! Memos: `<step's key>` and `plan::content_key` → artifact; `log <key>` → what the step printed; `fields <label>` → what
+//! the key was made of when the step was last made, which explains why it is made now; `fields before <label>` → what it
+//! was made of the time before, which explains why it was made last.
 
 mod action;
 mod error;
@@ -14,6 +15,7 @@ mod explain;
 mod job;
 mod layer;
 mod schedule;
+mod why;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,7 @@ use crate::store::Store;
 pub use error::Error;
 pub use explain::{Known, Reason, explain};
 pub use job::shell;
+pub use why::{Cause, Change, Verdict, Why, why};
 pub use worker::log;
 
 /// What steps are realised with.
