@@ -25,9 +25,14 @@ pub(super) fn engine() -> engine::Settings {
         tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
         cert_path: path("DOCKER_CERT_PATH"),
         context: text("DOCKER_CONTEXT"),
-        config: path("DOCKER_CONFIG").unwrap_or_else(|| path("HOME").unwrap_or_default().join(".docker")),
+        config: docker().unwrap_or_else(|| ".docker".into()),
         runtime_dir: path("XDG_RUNTIME_DIR"),
     }
+}
+
+/// Finds Docker's configuration folder.
+fn docker() -> Option<PathBuf> {
+    path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")))
 }
 
 /// Tells where containerd is, if the user says so, as `ctr` is told.
@@ -60,6 +65,7 @@ pub(super) fn settings() -> Host {
         pip,
         pip_index: std::env::var("PIP_INDEX_URL").ok().filter(|url| !url.is_empty()),
         python: python(&home),
+        docker: docker(),
     }
 }
 

@@ -82,6 +82,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Cargo(#[from] super::cargo::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Oci(#[from] super::oci::Error),
 }
 
 /// How a host comes to know a place.
@@ -107,6 +111,7 @@ impl Error {
             Error::Store(error) => error.blame(),
             Error::Git(error) => error.blame(),
             Error::Cargo(error) => error.blame(),
+            Error::Oci(error) => error.blame(),
             _ => Blame::Input,
         }
     }

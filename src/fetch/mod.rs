@@ -14,6 +14,7 @@ pub mod git;
 mod http;
 mod local;
 mod network;
+pub mod oci;
 mod pypi;
 #[cfg(test)]
 mod server;

@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::sync::{Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::{RequestBuilder, Url};
 use rustix::fs::FileType;
 
 use super::settings::Settings;
@@ -69,11 +69,17 @@ pub struct Network {
     pypi: OnceLock<String>,
     /// Where the crate index says that crates are, once it was asked.
     pub(super) downloads: OnceLock<String>,
+    /// Who asks at registries of images.
+    pub(super) registries: super::oci::Access,
     pace: Pace,
     client: OnceLock<Client>,
     busy: Mutex<BTreeMap<String, usize>>,
     freed: Condvar,
 }
+
+/// Sends one request for a file, with what is added to it, and gives the answer's head whatever its status.
+pub(super) type Ask<'a> =
+    dyn Fn(&Client, &str, &dyn Fn(RequestBuilder) -> RequestBuilder) -> Result<Body, Trouble> + 'a;
 
 /// Why one place did not give what was asked for.
 pub(super) enum Trouble {
@@ -126,6 +132,7 @@ impl Network {
             settings,
             pypi: OnceLock::new(),
             downloads: OnceLock::new(),
+            registries: super::oci::Access::default(),
             pace: Pace::default(),
             client: OnceLock::new(),
             busy: Mutex::default(),
@@ -175,10 +182,24 @@ impl Network {
         expected: Expected,
         context: &Context<'_>,
     ) -> Result<Digest, Error> {
+        self.get_asking(who, urls, expected, context, &|client, url, more| {
+            client.send(more(client.get(url)), context.cancel)
+        })
+    }
+
+    /// Brings a file into the store, from the first of `urls` that has it, asked in a way of its own.
+    pub(super) fn get_asking(
+        &self,
+        who: &str,
+        urls: &[String],
+        expected: Expected,
+        context: &Context<'_>,
+        ask: &Ask<'_>,
+    ) -> Result<Digest, Error> {
         self.allowed(who)?;
         let id = next_id();
         let events = context.events;
-        let name = who.rsplit('/').next().unwrap_or(who).to_owned();
+        let name = short(who.rsplit('/').next().unwrap_or(who));
         events.emit(Event::Started { id, kind: Activity::Fetch, name, total: expected.size });
         let mut transfer = Transfer::new(id, expected, context);
         let fetch = |url: &str| {
@@ -186,7 +207,7 @@ impl Network {
                 return transfer.local(url);
             }
             let _slot = self.slot(url, context.cancel)?;
-            transfer.remote(self.client()?, url)
+            transfer.remote(self.client()?, url, ask)
         };
         let result = self.try_all(who, urls, fetch, context);
         let outcome = match &result {
@@ -302,6 +323,12 @@ impl Network {
         *busy.entry(host.clone()).or_default() += 1;
         Ok(Slot { network: self, host })
     }
+}
+
+/// Gives a name as people tell digests apart: by their first digits.
+fn short(name: &str) -> String {
+    let digest = name.find("@sha256:").map(|at| at + "@sha256:".len() + 12);
+    name[..digest.filter(|end| name.is_char_boundary(*end)).unwrap_or(name.len())].to_owned()
 }
 
 /// A connection that a host may have.

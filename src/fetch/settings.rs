@@ -11,6 +11,7 @@
 //! snapshot = ["https://mirror.example/snapshot/"]                                     # for snapshot.debian.org
 //! crates = ["https://mirror.example/crates-index/"]                                   # a sparse index
 //! pypi = ["https://mirror.example/simple/"]                                           # a simple index
+//! "docker.io" = ["https://mirror.example/"]                                           # images, see `fetch::oci`
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use super::Error;
 pub struct Settings {
     mirrors: BTreeMap<String, Vec<String>>,
     found: BTreeMap<String, Vec<String>>,
+    docker: Option<PathBuf>,
 }
 
 /// The host's side of it, as `cli` found it.
@@ -42,6 +44,8 @@ pub struct Host {
     pub pip_index: Option<String>,
     /// Folders that Python packages are installed in.
     pub python: Vec<PathBuf>,
+    /// Docker's configuration folder, `~/.docker`, where `docker login` leaves credentials.
+    pub docker: Option<PathBuf>,
 }
 
 /// `config.toml`.
@@ -72,7 +76,7 @@ impl Settings {
         }
         found.insert("crates".to_owned(), cargo_index(&host.cargo).into_iter().collect());
         found.insert("pypi".to_owned(), pip_index(host).into_iter().collect());
-        Ok(Self { mirrors, found })
+        Ok(Self { mirrors, found, docker: host.docker.clone() })
     }
 
     /// Settings with these mirrors only.
@@ -81,6 +85,25 @@ impl Settings {
             mirrors: mirrors.into_iter().map(|(k, v)| (k, v.into_iter().map(base).collect())).collect(),
             ..Self::default()
         }
+    }
+
+    /// The same, with the credentials that Docker's configuration folder has.
+    pub fn with_docker(self, folder: PathBuf) -> Self {
+        Self { docker: Some(folder), ..self }
+    }
+
+    /// Docker's configuration folder.
+    pub(super) fn docker(&self) -> Option<&Path> {
+        self.docker.as_deref()
+    }
+
+    /// Finds the longest part of `registry/repository` that has mirrors, and these. Where there are none the
+    /// part is empty.
+    pub(super) fn registry_mirrors(&self, name: &str) -> (&str, &[String]) {
+        let covers =
+            |key: &str| name.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let known = self.mirrors.iter().map(|(key, bases)| (key.trim_end_matches('/'), bases.as_slice()));
+        known.filter(|(key, _)| covers(key)).max_by_key(|(key, _)| key.len()).unwrap_or(("", &[]))
     }
 
     pub(super) fn crates(&self) -> Option<String> {

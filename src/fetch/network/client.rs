@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, RETRY_AFTER};
@@ -28,6 +28,8 @@ const REDIRECTS: usize = 10;
 #[derive(Clone)]
 pub(in crate::fetch) struct Client {
     http: reqwest::Client,
+    /// Follows no redirect.
+    unmoved: Arc<OnceLock<reqwest::Client>>,
     engine: Arc<Engine>,
     patience: Duration,
 }
@@ -62,15 +64,14 @@ impl Client {
     pub(super) fn new(pace: Pace) -> Result<Self, Error> {
         // An error means that another thread was first.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("nodeimg/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::custom(redirect))
-            // A query may hold a token.
-            .referer(false)
-            .build()
-            .map_err(|source| Error::Client { source })?;
+        let http = build(Policy::custom(redirect))?;
         let engine = Engine::start().map_err(|source| Error::Engine { source })?;
-        Ok(Self { http, engine: Arc::new(engine), patience: pace.patience })
+        Ok(Self { http, unmoved: Arc::default(), engine: Arc::new(engine), patience: pace.patience })
+    }
+
+    /// How long a server, or anybody else, may say nothing.
+    pub(in crate::fetch) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Starts a GET. What comes must be the file's own bytes, so no encoding is accepted.
@@ -81,6 +82,18 @@ impl Client {
     /// Starts a POST.
     pub(in crate::fetch) fn post(&self, url: &str) -> RequestBuilder {
         self.http.post(url).header(ACCEPT_ENCODING, "identity")
+    }
+
+    /// Starts a POST whose content is for this place alone: no redirect takes it elsewhere.
+    pub(in crate::fetch) fn post_unmoved(&self, url: &str) -> Result<RequestBuilder, Trouble> {
+        let client = match self.unmoved.get() {
+            Some(client) => client,
+            None => {
+                let made = build(Policy::none()).map_err(Trouble::Final)?;
+                self.unmoved.get_or_init(|| made)
+            }
+        };
+        Ok(client.post(url).header(ACCEPT_ENCODING, "identity"))
     }
 
     /// Sends a request and waits for the answer's head, whatever its status.
@@ -122,6 +135,15 @@ impl Client {
             }
         })
     }
+}
+
+fn build(redirects: Policy) -> Result<reqwest::Client, Error> {
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("nodeimg/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirects)
+        // A query may hold a token.
+        .referer(false);
+    client.build().map_err(|source| Error::Client { source })
 }
 
 /// Follows a redirect unless it would lower the protection or bring a user along.

@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::{RequestBuilder, StatusCode};
 
-use super::{Client, Expected, LARGEST, Trouble, open, public};
+use super::{Ask, Client, Expected, LARGEST, Trouble, open, public};
 use crate::base::Digest;
 use crate::base::event::Event;
 use crate::fetch::{Context, Error};
@@ -46,17 +46,19 @@ impl<'a> Transfer<'a> {
     }
 
     /// Asks a place for the file, or for what is missing of it.
-    pub(super) fn remote(&mut self, client: &Client, url: &str) -> Result<Digest, Trouble> {
+    pub(super) fn remote(&mut self, client: &Client, url: &str, ask: &Ask<'_>) -> Result<Digest, Trouble> {
         let mut partial = match self.partial.take() {
             Some(partial) if partial.url == url && partial.validator.is_some() => partial,
             _ => self.begin(url)?,
         };
         let from = partial.done;
-        let mut request = client.get(url);
-        if let (1.., Some(validator)) = (from, &partial.validator) {
-            request = request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator);
-        }
-        let body = match client.send(request, self.context.cancel) {
+        let rest = |request: RequestBuilder| match (from, &partial.validator) {
+            (1.., Some(validator)) => {
+                request.header(RANGE, format!("bytes={from}-")).header(IF_RANGE, validator)
+            }
+            _ => request,
+        };
+        let body = match ask(client, url, &rest) {
             Ok(body) if from > 0 && body.status() == StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Err(Trouble::passing("has fewer bytes than it had"));
             }
