@@ -73,10 +73,12 @@ pub fn plan(
 /// Brings every file that the targets need into the store, whether or not what is made of it is there.
 pub fn fetch(plan: &Plan, context: &Context<'_>) -> Result<Outcome, Error> {
     use crate::plan::Work;
-    let is_file = |&step: &usize| matches!(plan.steps[step].work, Work::Fetch(_));
-    let files: Vec<_> = (0..plan.steps.len()).filter(is_file).collect();
+    let all = || 0..plan.steps.len();
+    let files: Vec<_> = all().filter(|&step| matches!(plan.steps[step].work, Work::Fetch(_))).collect();
     registry::find_pypi(|| registry::is_lacking(plan, &files, context.store), &context.fetch())?;
-    Ok(realise::realise(plan, &files, Care::Quick, context)?)
+    let outcome = realise::realise(plan, &files, Care::Quick, context)?;
+    realise::pull_bases(plan, &all().collect::<Vec<_>>(), context)?;
+    Ok(outcome)
 }
 
 /// Realises a plan's targets and writes them below `out`; gives what lies there now and what was done for it.
@@ -103,6 +105,13 @@ pub fn build_into(
     match attempt(plan, project, out, forms, Care::Quick, context) {
         Err(error) if error.is_lost() => {}
         result => return result,
+    }
+    // A base's layers come when an output needs their bytes.
+    if realise::pull_bases(plan, &plan.wanted(), context)? > 0 {
+        match attempt(plan, project, out, forms, Care::Quick, context) {
+            Err(error) if error.is_lost() => {}
+            result => return result,
+        }
     }
     realise::mend(context)?;
     let targets: Vec<_> = plan.targets.iter().map(|target| target.recipe.clone()).collect();

@@ -26,9 +26,9 @@ pub(super) fn run(session: &Session, command: &arguments::Plan) -> Result<i32, F
 /// Says in a word what is done in a step.
 fn verb(work: &Work) -> &'static str {
     match work {
-        Work::Fetch(_) => "fetch",
+        Work::Fetch(_) | Work::Base { .. } => "fetch",
         Work::Folder { .. } => "read",
-        Work::Unpack { .. } | Work::Root { .. } => "unpack",
+        Work::Unpack { .. } | Work::Unlayer { .. } | Work::Root { .. } => "unpack",
         Work::Patch { .. } => "patch",
         Work::Crates { .. } => "lay out",
         Work::Text { .. } => "write",

@@ -78,6 +78,7 @@ fn attempt(create: &str, cancel: &Cancel) -> (Result<Report, Error>, String) {
     let node = Node {
         reference: "nodeimg/node:1".into(),
         kubernetes: "1.20.2".into(),
+        based: false,
         containerd_config: crate::base::GuestPath::new("/etc/containerd/config.toml").unwrap(),
         runtimes: Vec::new(),
     };

@@ -54,6 +54,7 @@ impl Fixture {
             platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned() },
             reference: "example/a:1".to_owned(),
             config: Config::default(),
+            base: None,
             layers: vec![layer("base"), layer(text)],
         };
         let tree = image::assemble(&self.store, &spec, &Silent, &Cancel::default()).unwrap();

@@ -31,6 +31,11 @@ pub enum Error {
     ))]
     Kind { layer: String, path: GuestPath, ours: &'static str, theirs: &'static str },
 
+    /// The base does not run where the image shall.
+    #[error("the base is no image for {wanted}")]
+    #[diagnostic(help("name an image of that platform as `base`, or an index that has one"))]
+    BasePlatform { wanted: String },
+
     /// A file name that means something else in a layer.
     #[error("layer `{layer}` has `{path}`, which would hide a file of the layers below")]
     #[diagnostic(help("rename it: OCI reserves names that begin with `.wh.`"))]

@@ -11,7 +11,8 @@
 //! blobs/sha256/<hex>     layers, configuration, manifest
 //! ```
 //!
-//! Whatever keeps that tree keeps the whole image. A layer is made once ([`Store::memo`]).
+//! Whatever keeps that tree keeps the whole image. A layer is made once ([`Store::memo`]). Of an image that is built on
+//! another one the tree names the base's layers, whose blobs need not be there yet.
 //!
 //! # Assembly 1
 //!
@@ -23,12 +24,14 @@
 //! | stacking | a directory `root:root` 0755 takes what the layers below say ([`union`]) |
 //! | tar | `ustar`, `pax` where needed; sorted; times 0; numeric owners; no hard links; no entry for the root |
 //! | gzip | one member; blocks of 1 MiB of the archive, each deflated by itself at level 5, or stored |
+//! | base | its layers and configuration as they are, ours behind them |
 //! | JSON | compact; fields in a fixed order; `created` is the epoch; a history entry per layer |
 //! | media types | `application/vnd.oci.image.*.v1`, layers `tar+gzip`: Docker 20.10 knows no zstd |
 //!
 //! Never: network, a file outside the store, a clock, a thread count in a byte of output.
 
 mod archive;
+mod base;
 mod error;
 mod gzip;
 mod layer;
@@ -51,6 +54,7 @@ use gzip::Compressed;
 use reference::Reference;
 
 pub use archive::{archive, archive_blob};
+pub use base::{BaseLayer, UNLAYER, base, base_layers};
 pub use error::Error;
 pub use oci::Platform;
 pub use read::{LayerSummary, Summary, read};
@@ -70,8 +74,19 @@ pub struct Spec {
     pub reference: String,
     /// How a container of it runs.
     pub config: Config,
-    /// The layers, lowest first.
+    /// What it is built on.
+    pub base: Option<BaseImage>,
+    /// The layers that are added, lowest first.
     pub layers: Vec<Layer>,
+}
+
+/// What an image is built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseImage {
+    /// Its manifest and configuration: [`base()`].
+    pub image: Digest,
+    /// What is in it, a tree of the store.
+    pub tree: Digest,
 }
 
 /// One layer.
@@ -120,10 +135,13 @@ fn assemble_on(
         return Err(Error::Assembly { found: spec.assembly, known: ASSEMBLY });
     }
     let reference = Reference::parse(&spec.reference)?;
-    if spec.layers.is_empty() {
+    if spec.layers.is_empty() && spec.base.is_none() {
         return Err(Error::NoLayer { reference: spec.reference.clone() });
     }
-    let mut stack = stack::Stack::default();
+    let mut stack = match &spec.base {
+        Some(base) => stack::Stack::on(store.tree(&base.tree)?),
+        None => stack::Stack::default(),
+    };
     let mut trees = Vec::new();
     for layer in &spec.layers {
         trees.push(stack.push(&layer.name, store.tree(&layer.tree)?)?);
@@ -184,20 +202,25 @@ fn describe(store: &Store, spec: &Spec, reference: &Reference, layers: &[Compres
     };
     let named: Vec<_> =
         spec.layers.iter().zip(layers).map(|(layer, made)| (layer.name.as_str(), made.content)).collect();
-    let config = descriptor(oci::CONFIG, &oci::json(&oci::Image::new(&spec.platform, &spec.config, &named)))?;
+    let base = spec.base.map(|base| base::Base::read(store, &base.image)).transpose()?;
+    let config = match &base {
+        Some(base) => base.configure(&spec.platform, &spec.config, &named)?,
+        None => oci::json(&oci::Image::new(&spec.platform, &spec.config, &named)),
+    };
+    let config = descriptor(oci::CONFIG, &config)?;
+    let below = base.iter().flat_map(|base| &base.layers);
+    let below = below.map(|layer| oci::Descriptor::new(&layer.media_type, layer.blob));
+    let all: Vec<_> =
+        below.chain(layers.iter().map(|made| oci::Descriptor::new(oci::LAYER, made.blob))).collect();
     let archived = oci::Archived {
         config: blob_path(&config.name())[1..].to_owned(),
         repo_tags: vec![reference.full().to_owned()],
-        layers: layers.iter().map(|made| blob_path(&made.blob)[1..].to_owned()).collect(),
+        layers: all.iter().map(|layer| blob_path(&layer.name())[1..].to_owned()).collect(),
     };
     put(&blob_path(&config.name()), config.name());
-    layers.iter().for_each(|made| put(&blob_path(&made.blob), made.blob));
-    let manifest = oci::Manifest {
-        schema_version: 2,
-        media_type: oci::MANIFEST.to_owned(),
-        config,
-        layers: layers.iter().map(|made| oci::Descriptor::new(oci::LAYER, made.blob)).collect(),
-    };
+    all.iter().for_each(|layer| put(&blob_path(&layer.name()), layer.name()));
+    let manifest =
+        oci::Manifest { schema_version: 2, media_type: oci::MANIFEST.to_owned(), config, layers: all };
     let mut manifest = descriptor(oci::MANIFEST, &oci::json(&manifest))?;
     put(&blob_path(&manifest.name()), manifest.name());
     manifest.annotations = BTreeMap::from([

@@ -21,7 +21,7 @@ pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
 /// What a layout's `oci-layout` says.
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-const EPOCH: &str = "1970-01-01T00:00:00Z";
+pub(super) const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -95,6 +95,7 @@ impl<'a> Image<'a> {
         let history = |(name, _): &(&str, Sha256)| History {
             created: EPOCH.to_owned(),
             created_by: (*name).to_owned(),
+            empty_layer: false,
         };
         let execution = Execution {
             user: config.user.as_deref(),
@@ -160,8 +161,13 @@ pub(super) struct DiffId(#[serde(serialize_with = "oci")] pub Sha256);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct History {
+    #[serde(default)]
     created: String,
+    #[serde(default)]
     pub created_by: String,
+    /// Whether the entry is of no layer.
+    #[serde(default, skip_serializing)]
+    pub empty_layer: bool,
 }
 
 /// One image in a docker-archive's `manifest.json`.

@@ -53,7 +53,8 @@ pub fn read(store: &Store, image: &Tree) -> Result<Summary, Error> {
     let manifest = manifest.name();
     let content: Manifest = load(store, image, &blob_path(&manifest))?;
     let config = content.config.name();
-    let Layers { rootfs, history } = load(store, image, &blob_path(&config))?;
+    let Layers { rootfs, mut history } = load(store, image, &blob_path(&config))?;
+    history.retain(|entry| !entry.empty_layer);
     if rootfs.diff_ids.len() != content.layers.len() || history.len() != content.layers.len() {
         return Err(wrong(&blob_path(&config), "has other layers than the manifest"));
     }

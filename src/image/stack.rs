@@ -16,6 +16,11 @@ pub(super) struct Stack {
 }
 
 impl Stack {
+    /// Starts on what is there already.
+    pub(super) fn on(base: Tree) -> Self {
+        Self { union: Some(base) }
+    }
+
     /// Lays a tree on top; gives it with the metadata that it takes from below.
     pub(super) fn push(&mut self, layer: &str, mut tree: Tree) -> Result<Tree, Error> {
         settle(layer, self.union.as_ref(), &mut tree, &GuestPath::root())?;

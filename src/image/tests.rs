@@ -72,6 +72,7 @@ impl Fixture {
                 exposed_ports: ["80/tcp".to_owned()].into(),
                 labels: [("z".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
             },
+            base: None,
             layers: layers.iter().map(layer).collect(),
         }
     }

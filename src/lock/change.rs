@@ -63,6 +63,20 @@ pub(super) fn changes(recipe: &Id, old: Option<&File>, new: &File) -> Vec<Change
             found.push(change("release".to_owned(), Step::Changed(release(before), release(now))));
         }
     }
+    let base = |file: &File| file.base.as_ref().map(|base| short(&base.pin.digest.oci()));
+    if old.base.as_ref().map(|base| &base.pin) != new.base.as_ref().map(|base| &base.pin) {
+        found.push(change(
+            "base".to_owned(),
+            match (base(old), base(new)) {
+                (Some(before), Some(now)) if before == now => {
+                    Step::Changed(before, "with platforms".to_owned())
+                }
+                (Some(before), Some(now)) => Step::Changed(before, now),
+                (Some(before), None) => Step::Removed(before),
+                (None, now) => Step::Added(now.unwrap_or_default()),
+            },
+        ));
+    }
     let (before, now) = (sources(old), sources(new));
     for key in before.keys().chain(now.keys()).collect::<std::collections::BTreeSet<_>>() {
         let (name, platform) = key;
@@ -132,6 +146,9 @@ fn summary(recipe: &Id, file: &File) -> String {
     for (name, root) in &file.root {
         let packages = root.pin.iter().map(|(arch, pins)| format!("{} on {arch}", pins.len()));
         parts.push(format!("{name} root with {} packages", packages.collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(base) = &file.base {
+        parts.push(format!("base {} at {}", base.request.oci, short(&base.pin.digest.oci())));
     }
     if let Some(assembly) = file.assembly {
         parts.push(format!("assembly {assembly}"));

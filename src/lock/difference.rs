@@ -91,6 +91,14 @@ pub(super) fn compare(
     suite(wanted, lock, &mut found);
     sources(project, id, wanted, lock, &mut found)?;
     roots(wanted, lock, release, &mut found);
+    match (&wanted.base, &lock.base) {
+        (Some(wanted), Some(locked)) => {
+            fields(Some("base"), &table(wanted), &table(&locked.request), &mut found);
+        }
+        (Some(_), None) => found.push(Difference::NotInLock("base".to_owned())),
+        (None, Some(_)) => found.push(Difference::NotInRecipe("base".to_owned())),
+        (None, None) => {}
+    }
     if wanted.image && lock.assembly.is_none() {
         found.push(Difference::NotInLock("`assembly`".to_owned()));
     }

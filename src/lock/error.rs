@@ -56,6 +56,15 @@ pub enum Error {
         #[source]
         error: Unanswered,
     },
+    /// What an image is built on can't be resolved.
+    #[error("can't resolve the base of recipe `{recipe}`")]
+    Base {
+        /// The image.
+        recipe: Id,
+        /// What the fetcher says.
+        #[source]
+        error: Unanswered,
+    },
     /// A suite can't be pinned.
     #[error("can't resolve suite `{recipe}`")]
     Suite {
@@ -184,9 +193,10 @@ impl Error {
 
     fn cause(&self) -> Option<&Unanswered> {
         match self {
-            Error::Source { error, .. } | Error::Suite { error, .. } | Error::Root { error, .. } => {
-                Some(error)
-            }
+            Error::Source { error, .. }
+            | Error::Base { error, .. }
+            | Error::Suite { error, .. }
+            | Error::Root { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -196,9 +206,10 @@ impl Error {
         match self {
             Error::Read(_) | Error::Write(_) => Blame::Machine,
             Error::Cancelled => Blame::Cancelled,
-            Error::Source { error, .. } | Error::Suite { error, .. } | Error::Root { error, .. } => {
-                error.blame
-            }
+            Error::Source { error, .. }
+            | Error::Base { error, .. }
+            | Error::Suite { error, .. }
+            | Error::Root { error, .. } => error.blame,
             _ => Blame::Input,
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct File {
     pub(super) assembly: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) suite: Option<SuiteEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<BaseEntry>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) source: BTreeMap<Name, BTreeMap<Platform, SourceEntry>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,6 +55,44 @@ pub(super) struct SuiteRequest {
     /// `<archive> <suite>`, in the recipe's order.
     pub(super) pockets: Vec<String>,
     pub(super) keys: Vec<String>,
+}
+
+/// The image that another one is built on, and what it was found to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BaseEntry {
+    pub(super) request: BaseRequest,
+    pub(super) pin: BasePin,
+}
+
+/// What an image's recipe wants to be built on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BaseRequest {
+    pub(super) oci: String,
+    /// Where the recipe says that the digest is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) published: Option<String>,
+}
+
+/// What a base is. The digest names everything in it, whatever the registry says later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BasePin {
+    /// The index, or the manifest of an image for one platform.
+    #[serde(serialize_with = "oci")]
+    pub digest: Sha256,
+    /// The manifests of the platforms, where a registry was asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<Arch, OciDigest>,
+}
+
+/// A digest as OCI writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciDigest(#[serde(serialize_with = "oci")] pub Sha256);
+
+fn oci<S: serde::Serializer>(hash: &Sha256, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hash.oci())
 }
 
 /// A source's request and what it was answered with.

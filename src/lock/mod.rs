@@ -18,6 +18,9 @@
 //! [suite.request]                  # suites: the recipe's keys
 //! [suite.pin]                      # what the release files and indices are
 //!
+//! [base.request]                   # images: what they are built on
+//! [base.pin]                       # its digest, and the platforms' where a registry was asked
+//!
 //! [source.crun.all.request]        # packages: a source, for `all` platforms or one by one
 //! [source.crun.all.pin]
 //!
@@ -46,12 +49,12 @@ use std::sync::Mutex;
 pub use change::{Change, Step};
 pub use difference::Difference;
 pub use error::{Error, Stale, Unanswered};
-pub use file::{RootName, VERSION, path};
+pub use file::{BasePin, OciDigest, RootName, VERSION, path};
 pub use resolve::{Resolution, Resolver, Update, resolve};
 
 use crate::base::{Arch, Name, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};
-use crate::fetch::{Pin, Request, cargo};
+use crate::fetch::{Pin, Request, cargo, oci};
 pub use crate::image::ASSEMBLY;
 use crate::recipe::{Id, Image, Package, Project, Role, Runtime, Suite};
 use file::{File, Platform};
@@ -104,6 +107,24 @@ pub struct LockedImage {
     pub assembly: u32,
     /// What its first layer consists of.
     pub system: Option<LockedRoot>,
+    /// What it is built on.
+    pub base: Option<LockedBase>,
+}
+
+/// The image that another one is built on, exactly known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedBase {
+    /// Where it is had.
+    pub reference: oci::Reference,
+    /// What it is.
+    pub pin: BasePin,
+}
+
+impl LockedBase {
+    /// Gives the manifest of a platform, or the index that has it.
+    pub fn on(&self, arch: Arch) -> Sha256 {
+        self.pin.platforms.get(&arch).map_or(self.pin.digest, |own| own.0)
+    }
 }
 
 /// A source's request and pin on each platform.
@@ -266,7 +287,11 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
             Role::Image => {
                 let recipe = project.images[&id.name].clone();
                 let assembly = file.assembly.unwrap_or(ASSEMBLY);
-                locked.images.insert(id.name, LockedImage { recipe, assembly, system });
+                let base = file.base.map(|base| LockedBase {
+                    reference: base.request.oci.parse().expect("the recipe was checked, the lock fits it"),
+                    pin: base.pin,
+                });
+                locked.images.insert(id.name, LockedImage { recipe, assembly, system, base });
             }
         }
     }

@@ -7,18 +7,22 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::change::{self, Change};
-use super::file::{self, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry};
+use super::file::{
+    self, BaseEntry, BasePin, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry,
+};
 use super::wanted::{Asked, Wanted, wanted};
 use super::{ASSEMBLY, Error, Unanswered, suite_release};
 use crate::base::{Arch, Cancel, Name};
 use crate::fetch::debian::{PackagePin, SuitePin};
-use crate::fetch::{Pin, Request};
+use crate::fetch::{Pin, Request, oci};
 use crate::recipe::{Id, Project, Role, Suite};
 
 /// Answers requests. The real one asks the network; the only thing in locking that may.
 pub trait Resolver: Sync {
     /// Pins a source.
     fn source(&self, request: &Request) -> Result<Pin, Unanswered>;
+    /// Pins the image that another one is built on.
+    fn base(&self, reference: &oci::Reference) -> Result<BasePin, Unanswered>;
     /// Pins a suite on all platforms; `folder` is where its keys lie.
     fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered>;
     /// Finds a root's packages, sorted.
@@ -128,12 +132,16 @@ pub fn resolve(
     let answers = each(&open, cancel, |(_, job)| run.answer(job))?;
     known.extend(open.into_iter().map(|(key, _)| key).zip(answers));
 
+    let based: Vec<_> = ids.iter().filter(|id| wants[id].base.is_some()).collect();
+    let bases = each(&based, cancel, |id| run.base(id, &wants[id]))?;
+    let mut bases: BTreeMap<_, _> = based.into_iter().zip(bases).collect();
+
     let mut new: BTreeMap<&Id, File> = BTreeMap::new();
     for id in &ids {
         let suite = run.suites.get(&id.name).filter(|_| id.role == Role::Suite).cloned();
         let assembly =
             wants[id].image.then(|| old[id].as_ref().and_then(|file| file.assembly).unwrap_or(ASSEMBLY));
-        new.insert(id, File { suite, assembly, ..File::default() });
+        new.insert(id, File { suite, assembly, base: bases.remove(id), ..File::default() });
     }
     for (job, kept) in jobs.iter().zip(kept) {
         let answer = kept.unwrap_or_else(|| known[&run.key(job)].clone());
@@ -258,6 +266,26 @@ impl Run<'_> {
         let answer = self.resolver.suite(&self.project.suites[&id.name], &self.folder());
         let pin = answer.map_err(|error| Error::Suite { recipe: id.clone(), error })?;
         Ok(SuiteEntry { request, pin })
+    }
+
+    /// A reference with a digest is its own pin; what a registry said of it before is kept.
+    fn base(&self, id: &Id, wanted: &Wanted) -> Result<BaseEntry, Error> {
+        let request = wanted.base.clone().expect("it wants a base");
+        let kept = self.kept(id).and_then(|file| file.base.as_ref());
+        if let Some(kept) = kept.filter(|kept| kept.request.oci == request.oci) {
+            return Ok(BaseEntry { request, pin: kept.pin.clone() });
+        }
+        let reference: oci::Reference = request.oci.parse().expect("the recipe was checked");
+        let pin = match reference.digest() {
+            Some(digest) if !self.update.covers(id) => {
+                BasePin { digest: *digest, platforms: BTreeMap::new() }
+            }
+            _ => {
+                let answer = self.resolver.base(&reference);
+                answer.map_err(|error| Error::Base { recipe: id.clone(), error })?
+            }
+        };
+        Ok(BaseEntry { request, pin })
     }
 
     fn root_request(&self, job: &Job<'_>) -> Option<RootRequest> {

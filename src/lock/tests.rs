@@ -78,6 +78,13 @@ impl Resolver for Answers {
         Ok(Pin::file(Sha256::of(toml::to_string(request).unwrap().as_bytes()), Some(1000)))
     }
 
+    fn base(&self, reference: &oci::Reference) -> Result<BasePin, Unanswered> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let digest = |of: &str| Sha256::of(format!("{of} {reference}").as_bytes());
+        let platforms = Arch::ALL.map(|arch| (arch, OciDigest(digest(arch.name()))));
+        Ok(BasePin { digest: digest("index"), platforms: platforms.into() })
+    }
+
     fn suite(&self, suite: &Suite, _: &Path) -> Result<SuitePin, Unanswered> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let pocket = PocketPin {
@@ -519,6 +526,10 @@ fn a_fetchers_error_says_whose_request_it_was() {
             Err(Unanswered { blame: Blame::Machine, error: Box::new(NoNetwork) })
         }
 
+        fn base(&self, reference: &oci::Reference) -> Result<BasePin, Unanswered> {
+            Answers::default().base(reference)
+        }
+
         fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered> {
             Answers::default().suite(suite, folder)
         }
@@ -547,6 +558,51 @@ fn a_fetchers_error_says_whose_request_it_was() {
     let cancel = Cancel::default();
     cancel.cancel();
     assert!(matches!(lock(&cancel), Error::Cancelled));
+}
+
+#[test]
+fn a_base_is_locked_to_its_digest() {
+    const LOCK: &str = "lockfiles/images/node.toml";
+    let folder = locked_project();
+    let file = "recipes/images/node.toml";
+    let text = read(folder.path(), file);
+    let system = text.split("[system]").nth(1).unwrap().split("\n[").next().unwrap().to_owned();
+    let base = |oci: &str| format!("[base]\noci = \"{oci}\"\n");
+    write(folder.path(), file, &text.replace(&format!("[system]{system}"), &base("example.org/node:1")));
+    let (told, _) = refused(folder.path());
+    assert!(
+        told.contains("base: not in the lock") && told.contains("system root: no longer in the recipe"),
+        "{told}"
+    );
+    let told = lock(folder.path());
+    assert!(told.contains(&"node: base: added sha256:825a1…".to_owned()), "{told:?}");
+    let locked = load_all(folder.path()).unwrap();
+    let own = |locked: &Locked| locked.images.values().find_map(|image| image.base.clone()).unwrap();
+    let (base_pin, of) = (own(&locked), |of: &str| Sha256::of(format!("{of} example.org/node:1").as_bytes()));
+    assert_eq!((base_pin.pin.digest, base_pin.on(Arch::Arm64)), (of("index"), of("arm64")));
+    assert!(read(folder.path(), LOCK).contains(&format!("digest = \"{}\"\n", of("index").oci())));
+
+    // With a digest nobody is asked, until somebody wants to know more of it.
+    let digest = Sha256::of(b"x").oci();
+    let pinned = format!("example.org/node:2@{digest}");
+    edit(
+        folder.path(),
+        file,
+        "oci = \"example.org/node:1\"",
+        &format!("oci = \"{pinned}\"\npublished = \"there\""),
+    );
+    let (told, _) = refused(folder.path());
+    assert!(told.contains("base: `oci` is `example.org/node:2@sha256:"), "{told}");
+    assert!(told.contains("base: `published` is `there` in the recipe, not in the lock"), "{told}");
+    let answers = Answers::default();
+    lock_with(folder.path(), &answers, &Update::Nothing);
+    assert_eq!(answers.asked.load(Ordering::Relaxed), 0);
+    let base_pin = own(&load_all(folder.path()).unwrap());
+    assert_eq!((base_pin.on(Arch::Amd64).oci(), base_pin.pin.platforms.len()), (digest, 0));
+    let node = recipe::load(folder.path()).unwrap().lockable(&["images/node".to_owned()]).unwrap();
+    let update = Update::Recipes(node.into_iter().collect());
+    assert!(!lock_with(folder.path(), &answers, &update).changes.is_empty());
+    assert_eq!(answers.asked.load(Ordering::Relaxed), 1);
 }
 
 #[test]

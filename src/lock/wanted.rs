@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
-use super::file::{Platform, RootName, SuiteRequest};
+use super::file::{BaseRequest, Platform, RootName, SuiteRequest};
 use crate::base::{Arch, Name};
 use crate::fetch::{Request, Source};
 use crate::recipe::{Id, Package, Project, Role, substitute};
@@ -13,6 +13,7 @@ use crate::recipe::{Id, Package, Project, Role, substitute};
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) suite: Option<SuiteRequest>,
+    pub(super) base: Option<BaseRequest>,
     pub(super) sources: BTreeMap<Name, BTreeMap<Platform, Asked>>,
     pub(super) roots: BTreeMap<RootName, RootWanted>,
     pub(super) image: bool,
@@ -74,6 +75,9 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
         Role::Runtime => {}
         Role::Image => {
             wanted.image = true;
+            let base = project.images[&id.name].base.as_ref();
+            wanted.base =
+                base.map(|base| BaseRequest { oci: base.oci.clone(), published: base.published.clone() });
             if let Some(system) = &project.images[&id.name].system {
                 wanted.roots.insert(RootName::System, root(&system.suite, &[&system.packages]));
             }

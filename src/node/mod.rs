@@ -35,6 +35,9 @@ pub struct Node {
     pub reference: String,
     /// Kubernetes' version without the leading `v`: `1.20.2`.
     pub kubernetes: String,
+    /// Whether Kubernetes is in the layers below: then they say its version too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub based: bool,
     /// containerd's configuration file in the layers below.
     pub containerd_config: GuestPath,
     /// The runtimes to add, in the order of the recipe.
@@ -191,6 +194,19 @@ pub enum Error {
         /// What it should be.
         wanted: &'static str,
     },
+    /// The base has another Kubernetes than the recipe says.
+    #[error("`{path}` of the image says `{found}`, the recipe says `{wanted}`")]
+    #[diagnostic(help(
+        "set `kubernetes = {{ version = … }}` of `[node]` to what the base has, or name another base"
+    ))]
+    Kubernetes {
+        /// The file that says it.
+        path: String,
+        /// The recipe's version.
+        wanted: String,
+        /// The base's.
+        found: String,
+    },
     /// The base already has a runtime of this name.
     #[error("`{path}` of the image already has a runtime `{handler}`")]
     #[diagnostic(help("give the runtime another `name`, or leave it out of the image's `runtimes`"))]
@@ -256,10 +272,16 @@ pub fn configure(node: &Node, read: &dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> R
         config.add(runtime, spec.as_ref())?;
     }
     files.insert(node.containerd_config.clone(), config.render());
-    files.insert(
-        GuestPath::new(VERSION_FILE).expect("a constant path"),
-        format!("v{}", node.kubernetes).into_bytes(),
-    );
+    let version = GuestPath::new(VERSION_FILE).expect("a constant path");
+    let wanted = format!("v{}", node.kubernetes);
+    if node.based {
+        let found = String::from_utf8_lossy(&file(&version)?).trim().to_owned();
+        if found != wanted {
+            return Err(Error::Kubernetes { path: VERSION_FILE.to_owned(), wanted, found });
+        }
+    } else {
+        files.insert(version, wanted.into_bytes());
+    }
     Ok(files)
 }
 

@@ -59,6 +59,7 @@ fn node(runtimes: Vec<Runtime>) -> Node {
     Node {
         reference: "nodeimg/kind-wasmtime:v1.20.2".into(),
         kubernetes: "1.20.2".into(),
+        based: false,
         containerd_config: path("/etc/containerd/config.toml"),
         runtimes,
     }

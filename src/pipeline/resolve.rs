@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::base::{Arch, Blame};
 use crate::fetch::debian::{Indices, PackagePin, Pocket, Snapshot, SuitePin};
-use crate::fetch::{Context, Pin, Request};
-use crate::lock::{Resolver, Unanswered};
+use crate::fetch::{Context, Pin, Request, oci};
+use crate::lock::{BasePin, OciDigest, Resolver, Unanswered};
 use crate::recipe::Suite;
 
 /// The resolver that asks.
@@ -31,6 +31,12 @@ impl<'a> Asking<'a> {
 impl Resolver for Asking<'_> {
     fn source(&self, request: &Request) -> Result<Pin, Unanswered> {
         Ok(request.resolve(self.context)?)
+    }
+
+    fn base(&self, reference: &oci::Reference) -> Result<BasePin, Unanswered> {
+        let found = oci::resolve(reference, self.context)?;
+        let platforms = found.platforms.into_iter().map(|(arch, digest)| (arch, OciDigest(digest))).collect();
+        Ok(BasePin { digest: found.digest.hash, platforms })
     }
 
     fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered> {

@@ -73,7 +73,10 @@ pub fn try_alone(plan: &Plan, built: &[Built], image: &Id, context: &Context<'_>
     let one = built.iter().find(|one| one.recipe == *image).expect("the caller built it");
     let (step, workloads, node) = planned(plan, image);
     let (_, summary) = one.image.as_ref().expect("an image was built");
-    let layers = &plan.steps[step].inputs;
+    let Work::Image(assembly) = &plan.steps[step].work else {
+        unreachable!("an image's step assembles it");
+    };
+    let layers = assembly.trees(&plan.steps[step].inputs);
     let outcome = realise::realise(plan, layers, Care::Quick, context)?;
     let layer = |step: &StepId| image::Layer {
         name: plan.steps[*step].labels[0].to_string(),

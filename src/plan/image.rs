@@ -6,7 +6,8 @@ use super::package::{guest, limits};
 use super::step::{Assembly, Label, Part, Run, RunKind, Work};
 use super::{Builder, ImageTarget, StepId};
 use crate::base::Name;
-use crate::recipe::{self, Id, Image, Role};
+use crate::lock::LockedBase;
+use crate::recipe::{self, Id, Image, Kubernetes, Role};
 use crate::{image, node, root};
 
 impl Builder<'_> {
@@ -19,6 +20,7 @@ impl Builder<'_> {
         let locked = &self.locked.images[name];
         let recipe = self.expanded(name);
         let mut layers = Vec::new();
+        let base = locked.base.as_ref().map(|base| self.base(&id, base));
         if let Some(system) = &recipe.system {
             let root = locked.system.as_ref().expect("a lock that fits has the system's root");
             let root = self.root(&id, "system:root", root);
@@ -40,7 +42,8 @@ impl Builder<'_> {
                 let step = self.layer(&id, &name, std::slice::from_ref(&package), &[]);
                 layers.push((name, step));
             }
-            let below = layers.iter().map(|(_, step)| *step).collect();
+            let holds = base.iter().map(|(_, holds)| *holds);
+            let below = holds.chain(layers.iter().map(|(_, step)| *step)).collect();
             let work = Work::Node { node: Box::new(self.node(&recipe, node).configuration()) };
             let step = self.add(Label::new(&id, "layer:configuration"), work, below);
             layers.push(("configuration".to_owned(), step));
@@ -54,8 +57,10 @@ impl Builder<'_> {
             reference: reference(&recipe),
             config: config(&recipe.config),
             layers: layers.iter().map(|(name, _)| name.clone()).collect(),
+            based: base.is_some(),
         };
-        let inputs = layers.iter().map(|(_, step)| *step).collect();
+        let base = base.iter().flat_map(|(image, holds)| [*image, *holds]);
+        let inputs = base.chain(layers.iter().map(|(_, step)| *step)).collect();
         let step = self.add(Label::new(&id, ""), Work::Image(assembly), inputs);
         self.made.insert(id, step);
         step
@@ -69,7 +74,10 @@ impl Builder<'_> {
         if let Some(node) = &recipe.node {
             let work =
                 Work::Survey { rules: node::SURVEY, containerd_config: node.containerd_config.clone() };
-            let layers = self.steps[image].inputs.clone();
+            let Work::Image(assembly) = &self.steps[image].work else {
+                unreachable!("an image's step assembles it");
+            };
+            let layers = assembly.trees(&self.steps[image].inputs).to_vec();
             survey = Some(self.add(Label::new(&Id::new(Role::Image, name), "survey"), work, layers));
             beside = node::manifests(described.insert(self.node(&recipe, node)));
             for runtime in &node.runtimes {
@@ -84,6 +92,15 @@ impl Builder<'_> {
             }
         }
         ImageTarget { reference: reference(&recipe), node: described, survey, runtimes, beside, workloads }
+    }
+
+    /// Plans what an image is built on: the image, and what is in it.
+    fn base(&mut self, id: &Id, base: &LockedBase) -> (StepId, StepId) {
+        let (arch, reference) = (self.arch, base.reference.clone());
+        let work = Work::Base { digest: base.on(arch), arch, reference: reference.clone() };
+        let image = self.add(Label::new(id, "base"), work, Vec::new());
+        let work = Work::Unlayer { rules: image::UNLAYER, reference };
+        (image, self.add(Label::new(id, "base:files"), work, vec![image]))
     }
 
     fn system(&mut self, id: &Id, system: &recipe::System, root: StepId) -> StepId {
@@ -165,7 +182,11 @@ impl Builder<'_> {
         };
         node::Node {
             reference: reference(recipe),
-            kubernetes: self.locked.packages[&node.kubernetes].recipe.version.clone(),
+            kubernetes: match &node.kubernetes {
+                Kubernetes::Package(package) => self.locked.packages[package].recipe.version.clone(),
+                Kubernetes::Base(base) => base.version.clone(),
+            },
+            based: node.kubernetes.package().is_none(),
             containerd_config: node.containerd_config.clone(),
             runtimes: node.runtimes.iter().map(runtime).collect(),
         }

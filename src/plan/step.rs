@@ -9,7 +9,7 @@ use super::StepId;
 use crate::base::{Arch, Digest, GuestPath, Sha256};
 use crate::fetch::cargo::Vendored;
 use crate::fetch::debian::PackagePin;
-use crate::fetch::{Pin, Request};
+use crate::fetch::{Pin, Request, oci};
 use crate::image;
 use crate::node::Node;
 use crate::recipe::Id;
@@ -62,6 +62,20 @@ impl fmt::Display for Label {
 pub enum Work {
     /// Brings a pinned file: no input → blob.
     Fetch(Fetch),
+    /// Brings an image that others are built on: no input → tree of its manifest and configuration
+    /// ([`image::base()`]). `digest` is the manifest's, or that of an index that has it for `arch`.
+    Base {
+        digest: Sha256,
+        arch: Arch,
+        #[serde(skip)]
+        reference: oci::Reference,
+    },
+    /// Unpacks the layers of a base over each other: its tree → what a container of it sees.
+    Unlayer {
+        rules: u32,
+        #[serde(skip)]
+        reference: oci::Reference,
+    },
     /// Is there already: a folder of the project, taken into the store → tree.
     Folder { tree: Digest },
     /// Unpacks an archive: blob → tree. `strip` as the recipe says it.
@@ -91,7 +105,7 @@ pub enum Work {
     Node { node: Box<Node> },
     /// Reads what a node image says of itself: its layers' trees → tree with [`SURVEY_FILE`].
     Survey { rules: u32, containerd_config: GuestPath },
-    /// Assembles an image from layers: trees → tree, an OCI layout.
+    /// Assembles an image from layers: trees → tree, an OCI layout. A base and what it holds come first.
     Image(Assembly),
 }
 
@@ -109,8 +123,18 @@ pub struct Assembly {
     pub reference: String,
     /// How a container of it runs.
     pub config: image::Config,
-    /// The layers' names, lowest first.
+    /// The names of the layers that are made, lowest first.
     pub layers: Vec<String>,
+    /// Whether it is built on another image.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub based: bool,
+}
+
+impl Assembly {
+    /// Picks those of the step's inputs that are trees of layers, lowest first; a base's are one.
+    pub fn trees<'a>(&self, inputs: &'a [StepId]) -> &'a [StepId] {
+        &inputs[usize::from(self.based)..]
+    }
 }
 
 /// What is fetched, and from where. The hash alone is the key.

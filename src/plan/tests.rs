@@ -3,8 +3,8 @@ use std::path::Path;
 use super::*;
 use crate::base::{Cancel, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};
-use crate::fetch::{Pin, Request};
-use crate::lock::{self, Elsewhere, Resolver, Unanswered, Update};
+use crate::fetch::{Pin, Request, oci};
+use crate::lock::{self, BasePin, Elsewhere, Resolver, Unanswered, Update};
 use crate::recipe::{self, Suite};
 
 /// Pins everything to the hash of its name.
@@ -16,6 +16,11 @@ impl Resolver for Answers {
         let file = file.rsplit('/').next().unwrap_or_default();
         let text = format!("sha256 = \"{}\"\nsize = 7\n", Sha256::of(file.as_bytes()));
         Ok(toml::from_str(&text).unwrap())
+    }
+
+    fn base(&self, reference: &oci::Reference) -> Result<BasePin, Unanswered> {
+        let digest = Sha256::of(reference.to_string().as_bytes());
+        Ok(BasePin { digest, platforms: BTreeMap::new() })
     }
 
     fn suite(&self, _: &Suite, _: &Path) -> Result<SuitePin, Unanswered> {
@@ -272,4 +277,31 @@ fn a_variant_takes_other_inputs_at_the_same_places() {
     assert_eq!(program, variant, "only what lies in the places differs");
     assert_eq!(inputs[..2], other_inputs[..2], "root and patched source are the same steps");
     assert_eq!((vec![inputs[2]], vec![other_inputs[2]]), (plan.runs("library"), plan.runs("other")));
+}
+
+#[test]
+fn a_base_comes_before_the_layers() {
+    let on = |reference: &str| {
+        let based = SMALL.replace("tag = \"1\"\n", &format!("tag = \"1\"\n[base]\noci = \"{reference}\"\n"));
+        plan_with(&[], |path, text| match path {
+            "recipes/images/small.toml" => based.clone(),
+            _ => text.to_owned(),
+        })
+    };
+    let plan = on("example.org/base:1");
+    let small = plan.steps.iter().position(|step| step.labels[0].is("small")).unwrap();
+    let labels = |ids: &[StepId]| -> Vec<String> {
+        ids.iter().map(|&id| plan.steps[id].labels[0].to_string()).collect()
+    };
+    let inputs = &plan.steps[small].inputs;
+    assert_eq!(labels(inputs), ["small:base", "small:base:files", "small:layer:l"]);
+    let Work::Image(assembly) = &plan.steps[small].work else { panic!() };
+    assert_eq!((assembly.based, &assembly.layers), (true, &vec!["l".to_owned()]));
+    assert_eq!(labels(assembly.trees(inputs)), ["small:base:files", "small:layer:l"]);
+    // Only what the base is counts, not where it is had.
+    let digest = Sha256::of(b"x").oci();
+    let (here, there) =
+        (keys(&on(&format!("a.example/b@{digest}"))), keys(&on(&format!("c.example/d@{digest}"))));
+    assert_eq!(here, there);
+    assert_ne!(here, keys(&plan));
 }

@@ -10,6 +10,7 @@
 //! was made of the time before, which explains why it was made last.
 
 mod action;
+mod base;
 mod error;
 mod explain;
 mod job;
@@ -27,6 +28,7 @@ use crate::plan::{Plan, StepId};
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 
+pub use base::pull_bases;
 pub use error::Error;
 pub use explain::{Known, Reason, explain};
 pub use job::shell;

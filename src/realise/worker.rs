@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
-use super::action;
 use super::job::{self, Printed};
 use super::schedule::{self, Lane};
 use super::{Context, Error, Outcome, explain, layer};
+use super::{action, base};
 use crate::base::event::{self, Activity, Event};
 use crate::base::{Blame, Digest, Sha256};
 use crate::fetch::cargo;
@@ -87,6 +87,10 @@ impl<'a> Worker<'a> {
                 return Ok(pin.fetch(snapshot, &self.context.fetch())?);
             }
             Work::Folder { tree } => return Ok(*tree),
+            Work::Base { digest, arch, reference } => base::image(reference, digest, *arch, self.context)?,
+            Work::Unlayer { reference, .. } => {
+                self.told(Activity::Unpack, label(), || base::unlayer(reference, &inputs[0], self.context))?
+            }
             Work::Run(run) => return self.run(step, run, inputs),
             Work::Unpack { strip, .. } => self.told(Activity::Unpack, label(), || {
                 let options = unpack::Options {
@@ -115,12 +119,19 @@ impl<'a> Worker<'a> {
             Work::Survey { containerd_config, .. } => layer::survey(containerd_config, inputs, store)?,
             Work::Image(assembly) => {
                 let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };
+                let (base, own) = match inputs {
+                    [image, tree, own @ ..] if assembly.based => {
+                        (Some(image::BaseImage { image: *image, tree: *tree }), own)
+                    }
+                    own => (None, own),
+                };
                 let spec = image::Spec {
                     assembly: assembly.assembly,
                     platform: assembly.platform.clone(),
                     reference: assembly.reference.clone(),
                     config: assembly.config.clone(),
-                    layers: assembly.layers.iter().zip(inputs).map(layer).collect(),
+                    base,
+                    layers: assembly.layers.iter().zip(own).map(layer).collect(),
                 };
                 image::assemble(store, &spec, self.context.events, self.context.cancel)?
             }
@@ -217,6 +228,9 @@ impl schedule::Worker<Digest, Error> for Worker<'_> {
     }
 
     fn lane(&self, step: StepId) -> Lane {
-        if matches!(self.plan.steps[step].work, Work::Fetch(_)) { Lane::Network } else { Lane::Processor }
+        match self.plan.steps[step].work {
+            Work::Fetch(_) | Work::Base { .. } => Lane::Network,
+            _ => Lane::Processor,
+        }
     }
 }

@@ -249,6 +249,12 @@ pub enum Fault {
     /// A package has two sources that are lists of crates.
     #[error("there is another `cargo` source already")]
     CratesTwice,
+    /// An image starts from two things.
+    #[error("an image has a `base` or a `system`")]
+    BaseAndSystem,
+    /// A version of Kubernetes is said to be of a base, and there is none.
+    #[error("an image without `base` gets Kubernetes from a package")]
+    NoBase,
     /// A `Cargo.lock` can't be used.
     #[error(transparent)]
     CargoLock(cargo::Fault),
@@ -292,6 +298,8 @@ impl Fault {
                 Some("put the source that they are for first, or take `patches` out".to_owned())
             }
             Fault::CratesTwice => Some("list the crates of both in one workspace's `Cargo.lock`".to_owned()),
+            Fault::BaseAndSystem => Some("what a base lacks comes as a package in `[[layers]]`".to_owned()),
+            Fault::NoBase => Some("write `kubernetes = \"NAME\"`, the package that brings it".to_owned()),
             Fault::CargoLock(fault) => fault.hint(),
             _ => None,
         }
@@ -319,6 +327,8 @@ impl Fault {
             Fault::LikeAVariant(_) => "no whole recipe".to_owned(),
             Fault::NoInput { .. } => "no input".to_owned(),
             Fault::CratesTwice => "the second one".to_owned(),
+            Fault::BaseAndSystem => "the second one".to_owned(),
+            Fault::NoBase => "needs a base".to_owned(),
             Fault::CargoLock(fault) => fault.label().to_owned(),
         }
     }

@@ -26,6 +26,8 @@ pub struct Image {
     pub default: bool,
     /// The platform that the image's manifest gives, where it is not Linux on the build's architecture.
     pub platform: Option<Platform>,
+    /// The image that this one is built on, in place of `system`.
+    pub base: Option<Base>,
     /// The first layer: a configured Debian root.
     pub system: Option<System>,
     /// The layers on top, in order; put what changes least first.
@@ -53,6 +55,17 @@ pub struct Platform {
     pub os: String,
     /// The architecture, such as `wasm`.
     pub architecture: String,
+}
+
+/// An image of a registry to build on. Its layers stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Base {
+    /// The image as Docker names it: `docker.io/kindest/node:v1.32.2`. With `@sha256:…` behind it nobody is asked what it
+    /// is.
+    pub oci: String,
+    /// Where that digest is published, for people who check it.
+    pub published: Option<String>,
 }
 
 /// A configured Debian root as the image's first layer.
@@ -95,14 +108,42 @@ pub struct Layer {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Node {
-    /// The package whose version is Kubernetes' version.
-    pub kubernetes: Name,
+    /// The package whose version is Kubernetes' version, or that version where the base brings it.
+    pub kubernetes: Kubernetes,
     /// The runtimes to add, in this order.
     #[serde(default)]
     pub runtimes: Vec<Name>,
     /// containerd's configuration in the layers below.
     #[serde(default = "containerd_config")]
     pub containerd_config: GuestPath,
+}
+
+/// Where a node's Kubernetes comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Kubernetes {
+    /// A package of this project, by name.
+    Package(Name),
+    /// The image's base.
+    Base(BaseKubernetes),
+}
+
+/// A version of Kubernetes that the base has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BaseKubernetes {
+    /// The version, such as `1.32.2`; the base's `/kind/version` must say the same.
+    pub version: String,
+}
+
+impl Kubernetes {
+    /// Names the package, if it is one.
+    pub fn package(&self) -> Option<&Name> {
+        match self {
+            Kubernetes::Package(name) => Some(name),
+            Kubernetes::Base(_) => None,
+        }
+    }
 }
 
 fn containerd_config() -> GuestPath {

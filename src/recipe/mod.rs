@@ -40,7 +40,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use error::near;
 pub use error::{Error, Fault, Problem};
-pub use image::{Config, Image, Layer, Node, Platform, System};
+pub use image::{Base, Config, Image, Kubernetes, Layer, Node, Platform, System};
 pub use package::{Build, Limits, Package, PackageSource, Source, Sources, Test};
 pub use runtime::{ExampleContainer, OptionValue, Runtime, TrialPod};
 pub use schema::{schema, schemas};

@@ -7,6 +7,7 @@ use super::error::{Fault, Problem, near};
 use super::expand::PACKAGE_NAMES;
 use super::{Id, Image, Package, Project, Role, Runtime, Suite, substitute};
 use crate::base::{Arch, GuestPath, Name};
+use crate::fetch::oci;
 
 /// Finds what is wrong between recipes.
 pub(super) fn check(project: &Project, problems: &mut Vec<Problem>) {
@@ -55,7 +56,10 @@ pub(super) fn needs(project: &Project, id: &Id) -> Vec<Id> {
                     add(Role::Image, &layer.preload);
                 }
                 if let Some(node) = &image.node {
-                    add(Role::Package, std::slice::from_ref(&node.kubernetes));
+                    add(
+                        Role::Package,
+                        node.kubernetes.package().map(std::slice::from_ref).unwrap_or_default(),
+                    );
                     add(Role::Runtime, &node.runtimes);
                 }
             }
@@ -264,6 +268,14 @@ impl Checks<'_> {
             self.references(Role::Package, &system.inputs, &["system".into(), "inputs".into()]);
             self.once(&system.packages, &["system".into(), "packages".into()]);
         }
+        if let Some(base) = &image.base {
+            if let Err(reason) = base.oci.parse::<oci::Reference>() {
+                self.at(Fault::Value(reason), &["base".into(), "oci".into()]);
+            }
+            if image.system.is_some() {
+                self.at(Fault::BaseAndSystem, &["system".into()]);
+            }
+        }
         for (index, layer) in image.layers.iter().enumerate() {
             let at = ["layers".into(), index.into()];
             self.references(Role::Package, &layer.packages, &[at[0], at[1], "packages".into()]);
@@ -272,7 +284,11 @@ impl Checks<'_> {
         let names: Vec<_> = image.layers.iter().map(|layer| &layer.name).collect();
         self.once(&names, &["layers".into()]);
         if let Some(node) = &image.node {
-            self.reference(Role::Package, &node.kubernetes, &["node".into(), "kubernetes".into()]);
+            if let Some(package) = node.kubernetes.package() {
+                self.reference(Role::Package, package, &["node".into(), "kubernetes".into()]);
+            } else if image.base.is_none() {
+                self.at(Fault::NoBase, &["node".into(), "kubernetes".into()]);
+            }
             self.references(Role::Runtime, &node.runtimes, &["node".into(), "runtimes".into()]);
         }
         let first = self.project.images.values().find(|other| other.default);

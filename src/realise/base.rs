@@ -1,0 +1,70 @@
+//! Images that others are built on: brought from a registry, unpacked where their files are read.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Context, Error};
+use crate::base::{Arch, Digest, Sha256};
+use crate::fetch::oci::{self, Reference};
+use crate::image::{self, BaseLayer};
+use crate::plan::{Plan, StepId, Work};
+use crate::store::Tree;
+
+/// Layers that come at once.
+const LAYERS: usize = 4;
+
+/// Brings the manifest and the configuration of a base.
+pub(super) fn image(
+    reference: &Reference,
+    digest: &Sha256,
+    arch: Arch,
+    context: &Context<'_>,
+) -> Result<Tree, Error> {
+    let found = oci::manifest(reference, digest, arch, &context.fetch())?;
+    Ok(image::base(found.manifest, found.config))
+}
+
+/// Unpacks a base's layers over each other.
+pub(super) fn unlayer(reference: &Reference, base: &Digest, context: &Context<'_>) -> Result<Tree, Error> {
+    let layers = image::base_layers(context.store, base)?;
+    pull(reference, &layers, context)?;
+    unimplemented!("merge")
+}
+
+/// Brings those layers of a base that are not in the store; tells how many.
+fn pull(reference: &Reference, layers: &[BaseLayer], context: &Context<'_>) -> Result<usize, Error> {
+    let lacking: Vec<_> = layers.iter().filter(|layer| !context.store.has_blob(&layer.blob)).collect();
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    let work = || {
+        while let Some(layer) = lacking.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let layer = oci::Descriptor { media_type: layer.media_type.clone(), digest: layer.blob };
+            if let Err(error) = oci::layer(reference, &layer, &context.fetch()) {
+                next.store(lacking.len(), Ordering::Relaxed);
+                failed.lock().expect("no thread panics with it").get_or_insert(error);
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..LAYERS.min(lacking.len())).for_each(|_| _ = scope.spawn(work)));
+    match failed.into_inner().expect("no thread panics with it") {
+        Some(error) => Err(error.into()),
+        None => Ok(lacking.len()),
+    }
+}
+
+/// Brings the layers of every base that some images of a plan are built on, for outputs that need their bytes; tells how
+/// many were lacking.
+pub fn pull_bases(plan: &Plan, images: &[StepId], context: &Context<'_>) -> Result<usize, Error> {
+    let is_based = |step: &StepId| matches!(&plan.steps[*step].work, Work::Image(assembly) if assembly.based);
+    let bases: Vec<_> =
+        images.iter().filter(|step| is_based(step)).map(|&step| plan.steps[step].inputs[0]).collect();
+    let made = super::realise(plan, &bases, super::Care::Quick, context)?;
+    let mut lacking = 0;
+    for step in bases {
+        let Work::Base { reference, .. } = &plan.steps[step].work else {
+            unreachable!("the first input of what is based is its base");
+        };
+        let layers = image::base_layers(context.store, &made.artifacts[&step])?;
+        lacking += pull(reference, &layers, context)?;
+    }
+    Ok(lacking)
+}
