@@ -60,6 +60,7 @@ mod gc;
 mod ingest;
 mod intake;
 mod inventory;
+mod links;
 mod lock;
 mod place;
 pub mod proto;

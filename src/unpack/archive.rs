@@ -22,11 +22,11 @@ pub struct Deb {
 }
 
 /// What an archive is called and what may come out of it.
-struct Source<'a> {
-    store: &'a Store,
-    name: &'a str,
-    limits: Limits,
-    cancel: &'a Cancel,
+pub(super) struct Source<'a> {
+    pub(super) store: &'a Store,
+    pub(super) name: &'a str,
+    pub(super) limits: Limits,
+    pub(super) cancel: &'a Cancel,
 }
 
 /// Unpacks an archive of any known format. `name` is for errors.
@@ -80,7 +80,7 @@ fn is_tar(head: &[u8]) -> bool {
 
 impl Source<'_> {
     /// An archive that can't be read may be upstream's fault, or its copy in the store has been damaged.
-    fn blame<T>(&self, blob: &Digest, result: Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn blame<T>(&self, blob: &Digest, result: Result<T, Error>) -> Result<T, Error> {
         if result.as_ref().is_err_and(|error| error.blame() == Blame::Input) {
             let mut copy = self.store.verified_reader(blob)?;
             io::copy(&mut copy, &mut io::sink()).map_err(|error| self.sort(error, "its beginning"))?;
@@ -89,7 +89,7 @@ impl Source<'_> {
     }
 
     /// Tells what an I/O error really is: the store's, a limit, a stop, or damage.
-    fn sort(&self, error: io::Error, place: &str) -> Error {
+    pub(super) fn sort(&self, error: io::Error, place: &str) -> Error {
         let archive = self.name.to_owned();
         if let Some(burst) = error.get_ref().and_then(|inner| inner.downcast_ref::<Burst>()) {
             return Error::Bomb { archive, limit: burst.0.clone() };
@@ -105,6 +105,11 @@ impl Source<'_> {
 
     fn entry(&self, error: io::Error, name: &[u8]) -> Error {
         self.sort(error, &format!("entry `{}`", String::from_utf8_lossy(name)))
+    }
+
+    pub(super) fn refuse(&self, name: &[u8], why: impl Into<String>) -> Error {
+        let entry = String::from_utf8_lossy(name).into_owned();
+        Error::Refused { archive: self.name.to_owned(), entry, why: why.into() }
     }
 
     /// Streams one file into the store.
@@ -143,6 +148,17 @@ impl Source<'_> {
 
 fn untar(source: &Source, stream: impl Read, strip: usize, owners: Owners) -> Result<Tree, Error> {
     let mut place = Place::new(source.name, strip);
+    each(source, stream, owners, &mut |name, entry| place.add(name, entry))?;
+    Ok(place.into_tree())
+}
+
+/// Goes through the entries of a tar archive, to its very end.
+pub(super) fn each(
+    source: &Source<'_>,
+    stream: impl Read,
+    owners: Owners,
+    take: &mut dyn FnMut(&[u8], Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut archive = tar::Archive::new(stream);
     let mut count = 0;
     let mut last = b"its beginning".to_vec();
@@ -160,14 +176,14 @@ fn untar(source: &Source, stream: impl Read, strip: usize, owners: Owners) -> Re
             Owners::Kept => (number(header.uid())?, number(header.gid())?),
         };
         let id =
-            |value: u64| u32::try_from(value).map_err(|_| place.refuse(&name, "has an owner out of range"));
+            |value: u64| u32::try_from(value).map_err(|_| source.refuse(&name, "has an owner out of range"));
         let meta = Meta { mode, uid: id(uid)?, gid: id(gid)? };
         let kind = header.entry_type();
         let sparse = entry.pax_extensions().ok().flatten().is_some_and(|records| {
             records.flatten().any(|record| record.key_bytes().starts_with(b"GNU.sparse."))
         });
         if sparse {
-            return Err(place.refuse(&name, "is a sparse file in pax form"));
+            return Err(source.refuse(&name, "is a sparse file in pax form"));
         }
         let link = entry.link_name_bytes().map(|target| target.into_owned());
         let node = match kind {
@@ -183,20 +199,20 @@ fn untar(source: &Source, stream: impl Read, strip: usize, owners: Owners) -> Re
             tar::EntryType::Symlink => {
                 let target = link.unwrap_or_default();
                 let target = String::from_utf8(target)
-                    .map_err(|_| place.refuse(&name, "is a symbolic link whose target is not UTF-8"))?;
+                    .map_err(|_| source.refuse(&name, "is a symbolic link whose target is not UTF-8"))?;
                 Entry::Symlink { target }
             }
             tar::EntryType::Link => Entry::HardLink { target: link.unwrap_or_default() },
-            tar::EntryType::Char => return Err(place.refuse(&name, "is a character device")),
-            tar::EntryType::Block => return Err(place.refuse(&name, "is a block device")),
-            tar::EntryType::Fifo => return Err(place.refuse(&name, "is a named pipe")),
+            tar::EntryType::Char => Entry::Special { what: "character device" },
+            tar::EntryType::Block => Entry::Special { what: "block device" },
+            tar::EntryType::Fifo => Entry::Special { what: "named pipe" },
             tar::EntryType::XGlobalHeader => continue,
             other => {
-                return Err(place
+                return Err(source
                     .refuse(&name, format!("is of the unknown type `{}`", other.as_byte().escape_ascii())));
             }
         };
-        place.add(&name, node)?;
+        take(&name, node)?;
         last = name;
     }
     // The rest is padding; reading it to its end checks the compression's checksum.
@@ -204,7 +220,7 @@ fn untar(source: &Source, stream: impl Read, strip: usize, owners: Owners) -> Re
     let mut buffer = [0; 1 << 13];
     loop {
         match rest.read(&mut buffer) {
-            Ok(0) => return Ok(place.into_tree()),
+            Ok(0) => return Ok(()),
             Ok(count) if buffer[..count].iter().all(|byte| *byte == 0) => {}
             Ok(_) => {
                 let garbage =

@@ -15,11 +15,14 @@
 //! | owners | kept for Debian packages, else root's ([`Owners`]) |
 //! | times, extended attributes | dropped |
 //!
+//! Layers of an image have rules of their own: [`layers()`].
+//!
 //! Never: network, links followed, files written outside the store.
 
 mod ar;
 mod archive;
 mod error;
+mod layers;
 pub mod patch;
 mod place;
 mod stream;
@@ -28,6 +31,7 @@ mod tests;
 
 pub use archive::{Deb, archive, deb};
 pub use error::Error;
+pub use layers::{LAYERS, layers};
 
 /// The version of the rules above: part of the key of whatever is unpacked.
 pub const RULES: u32 = 1;

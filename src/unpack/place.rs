@@ -6,14 +6,27 @@ use crate::store::{Dir, Meta, Node, Tree};
 use super::Error;
 
 /// Directories deep: trees are walked recursively, and no honest archive comes near.
-const MAX_DEPTH: usize = 200;
+pub(super) const MAX_DEPTH: usize = 200;
 
 /// What an entry is.
 pub(super) enum Entry {
-    File { digest: Digest, meta: Meta },
-    Dir { meta: Meta },
-    Symlink { target: String },
-    HardLink { target: Vec<u8> },
+    File {
+        digest: Digest,
+        meta: Meta,
+    },
+    Dir {
+        meta: Meta,
+    },
+    Symlink {
+        target: String,
+    },
+    HardLink {
+        target: Vec<u8>,
+    },
+    /// What no tree holds.
+    Special {
+        what: &'static str,
+    },
 }
 
 /// A tree that grows entry by entry.
@@ -83,6 +96,7 @@ impl<'a> Place<'a> {
                 }
                 Node::Symlink { target: target.into() }
             }
+            Entry::Special { what } => return Err(self.refuse(name, format!("is a {what}"))),
             Entry::HardLink { target } => {
                 let to = String::from_utf8_lossy(&target).into_owned();
                 let escapes = self.path(&target).map_err(|_| {
