@@ -13,9 +13,6 @@ use super::{Config, Error, Platform};
 use crate::base::{Digest, GuestPath, Sha256};
 use crate::store::{Meta, Node, Store, Tree};
 
-/// The version of the rules by which a base's layers are unpacked over each other.
-pub const UNLAYER: u32 = 1;
-
 const MANIFEST: &str = "/manifest.json";
 const CONFIG: &str = "/config.json";
 

@@ -54,7 +54,7 @@ use gzip::Compressed;
 use reference::Reference;
 
 pub use archive::{archive, archive_blob};
-pub use base::{BaseLayer, UNLAYER, base, base_layers};
+pub use base::{BaseLayer, base, base_layers};
 pub use error::Error;
 pub use oci::Platform;
 pub use read::{LayerSummary, Summary, read};

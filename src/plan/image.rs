@@ -8,7 +8,7 @@ use super::{Builder, ImageTarget, StepId};
 use crate::base::Name;
 use crate::lock::LockedBase;
 use crate::recipe::{self, Id, Image, Kubernetes, Role};
-use crate::{image, node, root};
+use crate::{image, node, root, unpack};
 
 impl Builder<'_> {
     /// Plans an image.
@@ -99,7 +99,7 @@ impl Builder<'_> {
         let (arch, reference) = (self.arch, base.reference.clone());
         let work = Work::Base { digest: base.on(arch), arch, reference: reference.clone() };
         let image = self.add(Label::new(id, "base"), work, Vec::new());
-        let work = Work::Unlayer { rules: image::UNLAYER, reference };
+        let work = Work::Unlayer { rules: unpack::LAYERS, reference };
         (image, self.add(Label::new(id, "base:files"), work, vec![image]))
     }
 

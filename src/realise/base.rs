@@ -9,6 +9,7 @@ use crate::fetch::oci::{self, Reference};
 use crate::image::{self, BaseLayer};
 use crate::plan::{Plan, StepId, Work};
 use crate::store::Tree;
+use crate::unpack;
 
 /// Layers that come at once.
 const LAYERS: usize = 4;
@@ -28,7 +29,8 @@ pub(super) fn image(
 pub(super) fn unlayer(reference: &Reference, base: &Digest, context: &Context<'_>) -> Result<Tree, Error> {
     let layers = image::base_layers(context.store, base)?;
     pull(reference, &layers, context)?;
-    unimplemented!("merge")
+    let blobs: Vec<Digest> = layers.iter().map(|layer| layer.blob).collect();
+    Ok(unpack::layers(context.store, &reference.to_string(), &blobs, context.cancel)?)
 }
 
 /// Brings those layers of a base that are not in the store; tells how many.
@@ -37,8 +39,7 @@ fn pull(reference: &Reference, layers: &[BaseLayer], context: &Context<'_>) -> R
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let work = || {
         while let Some(layer) = lacking.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let layer = oci::Descriptor { media_type: layer.media_type.clone(), digest: layer.blob };
-            if let Err(error) = oci::layer(reference, &layer, &context.fetch()) {
+            if let Err(error) = oci::layer(reference, &layer.blob, &context.fetch()) {
                 next.store(lacking.len(), Ordering::Relaxed);
                 failed.lock().expect("no thread panics with it").get_or_insert(error);
             }

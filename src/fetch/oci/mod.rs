@@ -160,8 +160,8 @@ pub fn manifest(
 }
 
 /// Brings a layer into the store. Several may be asked for at once.
-pub fn layer(reference: &Reference, layer: &Descriptor, context: &Context<'_>) -> Result<Digest, FetchError> {
-    blob(reference, &layer.digest, context)
+pub fn layer(reference: &Reference, layer: &Digest, context: &Context<'_>) -> Result<Digest, FetchError> {
+    blob(reference, layer, context)
 }
 
 fn blob(reference: &Reference, digest: &Digest, context: &Context<'_>) -> Result<Digest, FetchError> {
