@@ -29,7 +29,7 @@ fn verb(work: &Work) -> &'static str {
     match work {
         Work::Fetch(_) | Work::Base { .. } => "fetch",
         Work::Folder { .. } => "read",
-        Work::Unpack { .. } | Work::Unlayer { .. } | Work::Root { .. } => "unpack",
+        Work::Unpack { .. } | Work::Unlayer { .. } | Work::Root { .. } | Work::Beside { .. } => "unpack",
         Work::Patch { .. } => "patch",
         Work::Crates { .. } => "lay out",
         Work::Text { .. } => "write",

@@ -18,6 +18,7 @@
 //! | patches | content, order | file names |
 //! | crates | checksums and commits, where each crate lies, what cargo is told, version of the rules | index, archives' names |
 //! | root | packages' hashes in order, architecture, version of the rules | suite, names |
+//! | root read from outside | version of the rules |
 //! | run | argv, script, env, guest paths, architecture, kind | limits, job count, host, user, sandbox, store path |
 //! | layer | trees, paths left out, preloaded images | layer's name |
 //! | node | description | |

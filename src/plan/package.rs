@@ -70,7 +70,9 @@ impl Builder<'_> {
         };
         if let Some(cross) = cross {
             if let Some(libraries) = &package.target {
-                inputs.push(self.unpacked(&id, "cross:target", libraries));
+                let unpacked = self.unpacked(&id, "cross:target", libraries);
+                let work = Work::Beside { rules: root::BESIDE };
+                inputs.push(self.add(Label::new(&id, "cross:target"), work, vec![unpacked]));
                 run.placed.push(Placed { path: guest(SYSROOT), how: Mounted::ReadOnly });
             }
             self.crossed(&mut run, cross, &recipe.build.script, package.target.is_some());

@@ -102,6 +102,8 @@ pub enum Work {
         #[serde(skip)]
         files: Vec<String>,
     },
+    /// Fits an unpacked root to be read from outside it: tree → tree.
+    Beside { rules: u32 },
     /// Runs a script in the sandbox: root and what is placed in it → tree.
     Run(Run),
     /// Puts packages and preloaded images together: trees → tree. One part an input.

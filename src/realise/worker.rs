@@ -117,6 +117,7 @@ impl<'a> Worker<'a> {
                     files.iter().zip(inputs).map(|(file, &digest)| root::Package { file, digest }).collect();
                 Ok(root::unpack(store, &packages, self.context.events, self.context.cancel)?)
             })?,
+            Work::Beside { .. } => root::beside(store.tree(&inputs[0])?),
             Work::Layer { parts } => layer::layer(self.plan, step, parts, inputs, self.context)?,
             Work::Node { node } => layer::configuration(node, inputs, store)?,
             Work::Survey { containerd_config, .. } => layer::survey(containerd_config, inputs, store)?,
