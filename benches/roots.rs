@@ -42,7 +42,14 @@ fn run(store: &Store, files: &[(String, Digest)]) -> Run {
     });
     let script = root::configure();
     let limits = Limits { time: Duration::from_secs(1800), ..Limits::default() };
-    let step = Step { argv: &script.argv, env: &script.env, mounts: &[], known: &Default::default(), limits };
+    let step = Step {
+        argv: &script.argv,
+        env: &script.env,
+        mounts: &[],
+        known: &Default::default(),
+        emulator: None,
+        limits,
+    };
     let sandbox = Namespace::with_program(PathBuf::from(env!("CARGO_BIN_EXE_nodeimg")));
     let mut log = Vec::new();
     let start = Instant::now();

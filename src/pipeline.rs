@@ -21,18 +21,18 @@ use std::path::Path;
 
 pub use catalog::{Catalog, FILE as CATALOG, read as catalog, schema as catalog_schema};
 pub use error::Error;
-pub use outputs::{Built, Delivered};
+pub use outputs::{Built, Delivered, Index};
 pub use record::note as record;
 pub use trial::{TOOLS, try_alone, try_image};
 
-use crate::base::{Arch, Cancel};
+use crate::base::{Cancel, Name, Platforms};
 use crate::engine::Settings;
 use crate::export::{self, Output};
 use crate::fetch;
 use crate::lock::{self, Elsewhere, Locked, Resolution, Update};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::realise::{self, Care, Context, Outcome};
-use crate::recipe::{self, Id, Project};
+use crate::recipe::{self, Id, Project, Role};
 use crate::store::Store;
 
 /// Reads a project's recipes.
@@ -63,11 +63,31 @@ pub fn plan(
     project: &Project,
     locked: &Locked,
     targets: &[Id],
-    arch: Arch,
+    platforms: &Platforms,
     store: &Store,
 ) -> Result<Plan, Error> {
-    let files = files::take_in(project, targets, store)?;
-    Ok(Plan::new(locked, targets, arch, &files))
+    covered(project, targets, platforms)?;
+    let files = files::take_in(project, &with_emulator(project, targets, platforms), store)?;
+    Ok(Plan::new(locked, targets, platforms, &files))
+}
+
+/// Adds to `targets` what has to be locked to make them for these platforms here: the emulator, where one may be needed
+/// and the project has one.
+pub fn with_emulator(project: &Project, targets: &[Id], platforms: &Platforms) -> Vec<Id> {
+    let emulator = Id::new(Role::Package, &Name::new(plan::EMULATOR).expect("a constant name"));
+    let is_added = platforms.has_foreign() && project.has(&emulator) && !targets.contains(&emulator);
+    targets.iter().cloned().chain(Some(emulator).filter(|_| is_added)).collect()
+}
+
+/// Checks that every package which the targets need is there for every platform.
+fn covered(project: &Project, targets: &[Id], platforms: &Platforms) -> Result<(), Error> {
+    for id in project.closure(targets).into_iter().filter(|id| id.role == Role::Package) {
+        let package = &project.packages[&id.name];
+        if let Some(&arch) = platforms.wanted.iter().find(|arch| !package.architecture.covers(**arch)) {
+            return Err(Error::NotFor { package: id.name, arch });
+        }
+    }
+    Ok(())
 }
 
 /// Brings every file that the targets need into the store, whether or not what is made of it is there.
@@ -131,7 +151,7 @@ fn attempt(
     let mut built = Vec::new();
     for target in &plan.targets {
         check(context.cancel)?;
-        built.push(outputs::write(target, &outcome, out, forms, context)?);
+        built.push(outputs::write(plan, target, &outcome, out, forms, context)?);
     }
     catalog::write(plan, &outcome, &built, project, out, context.store)?;
     outputs::keep(plan, &outcome, project, context.store)?;

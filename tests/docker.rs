@@ -193,6 +193,7 @@ mod inside {
                 root,
                 mounts,
                 identity,
+                emulator: None,
                 limits: Limits { time: Duration::from_secs(120), ..Limits::default() },
                 known: BTreeMap::new(),
             };

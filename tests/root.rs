@@ -83,8 +83,14 @@ impl Place {
         env: &BTreeMap<String, String>,
     ) -> (Result<Tree, Error>, String) {
         let mut log = Vec::new();
-        let step =
-            Step { argv, env, mounts: &self.mounts, known: &BTreeMap::new(), limits: Limits::default() };
+        let step = Step {
+            argv,
+            env,
+            mounts: &self.mounts,
+            known: &BTreeMap::new(),
+            emulator: None,
+            limits: Limits::default(),
+        };
         let mut take = |part: &[u8]| log.extend_from_slice(part);
         let result = root::run(&self.store, sandbox, &self.base(), &step, &mut take, &Cancel::default());
         (result.map(|(tree, _)| tree), String::from_utf8(log).unwrap())

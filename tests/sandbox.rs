@@ -42,6 +42,7 @@ impl Fixture {
                 mount(folder.path().join("input"), "/in/input", Access::ReadOnly),
             ],
             identity,
+            emulator: None,
             limits: Limits { time: Duration::from_secs(60), ..Limits::default() },
             known: BTreeMap::new(),
         };

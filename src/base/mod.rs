@@ -10,7 +10,7 @@ pub mod platform;
 pub use cancel::Cancel;
 pub use digest::{Digest, Sha256};
 pub use path::{GuestPath, Name};
-pub use platform::Arch;
+pub use platform::{Arch, NotAPlatform, Platforms};
 
 /// What an error means to whoever called the program: decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The machines an image can be for.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,87 @@ impl Arch {
         match self {
             Arch::Amd64 => "x86_64-linux-gnu",
             Arch::Arm64 => "aarch64-linux-gnu",
+        }
+    }
+}
+
+impl Arch {
+    /// The machine that a cross build on this one is for.
+    pub fn other(self) -> Arch {
+        match self {
+            Arch::Amd64 => Arch::Arm64,
+            Arch::Arm64 => Arch::Amd64,
+        }
+    }
+
+    /// The triplet as it stands in names of Debian packages, which have no `_`: `x86-64-linux-gnu`.
+    pub fn debian_triplet(self) -> String {
+        self.triplet().replace('_', "-")
+    }
+
+    /// The platform as OCI writes it: `linux/amd64`.
+    pub fn platform(self) -> String {
+        format!("linux/{self}")
+    }
+}
+
+/// Says why a text is no platform.
+#[derive(Debug, thiserror::Error)]
+#[error("there are `linux/amd64`, `linux/arm64` and `all`")]
+pub struct NotAPlatform;
+
+/// Which machines things are made for, and on which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platforms {
+    /// The machine that makes them.
+    pub host: Arch,
+    /// The machines that they are for: at least one, sorted, each once.
+    pub wanted: Vec<Arch>,
+}
+
+impl Platforms {
+    /// Makes things for the machine that makes them.
+    pub fn native(host: Arch) -> Self {
+        Self { host, wanted: vec![host] }
+    }
+
+    /// Reads what a person wants: `linux/arm64`, `arm64`, `all`. Nothing stands for the host's.
+    pub fn parse(host: Arch, texts: &[String]) -> Result<Self, NotAPlatform> {
+        let mut wanted = Vec::new();
+        for text in texts {
+            match text.as_str() {
+                "all" => wanted.extend(Arch::ALL),
+                text => wanted.push(text.parse()?),
+            }
+        }
+        if wanted.is_empty() {
+            wanted.push(host);
+        }
+        wanted.sort();
+        wanted.dedup();
+        Ok(Self { host, wanted })
+    }
+
+    /// Tells whether something is for another machine than it is made on.
+    pub fn has_foreign(&self) -> bool {
+        self.wanted.iter().any(|arch| *arch != self.host)
+    }
+
+    /// The platform that stands for all where only one can: the host's if it is wanted, else the first.
+    pub fn main(&self) -> Arch {
+        if self.wanted.contains(&self.host) { self.host } else { self.wanted[0] }
+    }
+}
+
+impl FromStr for Arch {
+    type Err = NotAPlatform;
+
+    fn from_str(text: &str) -> Result<Self, NotAPlatform> {
+        match text.strip_prefix("linux/").unwrap_or(text) {
+            "amd64" => Ok(Arch::Amd64),
+            // What OCI calls the variant of every 64-bit ARM.
+            "arm64" | "arm64/v8" => Ok(Arch::Arm64),
+            _ => Err(NotAPlatform),
         }
     }
 }

@@ -85,6 +85,15 @@ pub(super) struct Locking {
     pub(super) lock: Option<OsString>,
 }
 
+/// What machines things are made for.
+#[derive(Debug, Args)]
+pub(super) struct Platforms {
+    /// The machines that things are made for: `linux/amd64`, `linux/arm64` or `all`; several as a list or one by one.
+    /// An image for several is one image with an index. By default this machine's
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub(super) platform: Vec<String>,
+}
+
 /// Where steps run.
 #[derive(Debug, Args)]
 pub(super) struct Sandboxing {
@@ -153,6 +162,8 @@ pub(super) struct Build {
     /// Images or packages; by default the project's default image
     #[arg(value_name = "TARGET")]
     pub(super) targets: Vec<String>,
+    #[command(flatten)]
+    pub(super) platforms: Platforms,
     #[command(flatten)]
     pub(super) locking: Locking,
     #[command(flatten)]
@@ -231,6 +242,8 @@ pub(super) struct Fetch {
     /// Images or packages; by default the project's default image
     #[arg(value_name = "TARGET")]
     pub(super) targets: Vec<String>,
+    #[command(flatten)]
+    pub(super) platforms: Platforms,
 }
 
 #[derive(Debug, Args)]
@@ -238,6 +251,8 @@ pub(super) struct Plan {
     /// Images or packages; by default the project's default image
     #[arg(value_name = "TARGET")]
     pub(super) targets: Vec<String>,
+    #[command(flatten)]
+    pub(super) platforms: Platforms,
 }
 
 #[derive(Debug, Args)]

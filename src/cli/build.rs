@@ -8,9 +8,10 @@ use super::arguments::Build;
 use super::failure::{Failure, Problem};
 use super::session::Session;
 use super::{host, text};
-use crate::base::event;
+use crate::base::{Arch, event};
 use crate::export::{self, Here, Output};
 use crate::fetch::Network;
+use crate::image;
 use crate::pipeline::{self, Built, Delivered};
 use crate::plan::{Plan, Work};
 use crate::realise::{Context, Outcome};
@@ -42,12 +43,13 @@ pub(super) fn realising<'a>(
 pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     let project = session.project()?;
     let targets = project.targets(&command.targets)?;
+    let platforms = Session::platforms(&command.platforms.platform)?;
     let sandbox = Session::sandbox(&command.sandboxing)?;
     // Before anything is built: who does not answer now would not take it then.
     let forms = forms(&command.output, &targets)?;
     let (store, network) = (session.store()?, session.network()?);
-    let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
-    let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
+    let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, &store)?;
+    let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
     // People read `out/x` more easily than `./out/x`.
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
@@ -113,6 +115,20 @@ fn summary(built: &Built) -> String {
     let layers = text::count(image.layers.len(), "layer");
     let wrote = if built.files.is_empty() { String::new() } else { format!("\n{state:>10} {files}") };
     let delivered: String = built.delivered.iter().map(delivered).collect();
+    if let Some(index) = &built.index {
+        let platform = |(arch, image): &(Arch, image::Summary)| {
+            let layers = text::count(image.layers.len(), "layer");
+            let (digest, size) = (image.manifest.hash.oci(), text::size(image.size()));
+            format!("\n{:>10} {} {digest}, {size} in {layers}", "platform", arch.platform())
+        };
+        let platforms: String = index.images.iter().map(platform).collect();
+        return format!(
+            "{:>10} {reference}\n{:>10} {}{platforms}{wrote}{delivered}",
+            "image",
+            "digest",
+            index.digest.hash.oci(),
+        );
+    }
     format!(
         "{:>10} {reference}\n{:>10} {}\n{:>10} {} in {layers}{wrote}{delivered}",
         "image",
@@ -162,7 +178,11 @@ fn document(plan: &Plan, built: &[Built], outcome: &Outcome) -> serde_json::Valu
         });
         if let Some((reference, image)) = &one.image {
             value["reference"] = json!(reference);
-            value["digest"] = json!(image.manifest.hash.oci());
+            value["digest"] = json!(one.digest().map(|digest| digest.hash.oci()));
+            let platform = |(arch, image): &(Arch, image::Summary)| json!({ "platform": arch.platform(), "digest": image.manifest.hash.oci(), "size": image.size() });
+            if let Some(index) = &one.index {
+                value["platforms"] = index.images.iter().map(platform).collect();
+            }
             value["size"] = json!(image.size());
             let layer = |layer: &crate::image::LayerSummary| json!({ "name": layer.name, "digest": layer.blob.hash.oci(), "size": layer.blob.size });
             let place = |one: &Delivered| json!({ "place": one.place, "unchanged": one.put.outcome == event::Outcome::Reused, "sent": one.put.sent });

@@ -50,6 +50,10 @@ pub(super) enum Problem {
     #[error("this machine is neither amd64 nor arm64")]
     Architecture,
 
+    #[error("no platform is called `{asked}`")]
+    #[diagnostic(help("{source}"))]
+    Platform { asked: String, source: crate::base::NotAPlatform },
+
     #[error("no folder for the store: neither `NODEIMG_STORE`, `XDG_CACHE_HOME` nor `HOME` is set")]
     #[diagnostic(help("set `NODEIMG_STORE` to a directory that you own"))]
     NoStore,
@@ -91,6 +95,7 @@ impl Problem {
             | Problem::NoLock(_)
             | Problem::OneLock(_)
             | Problem::OneImage { .. }
+            | Problem::Platform { .. }
             | Problem::NoCatalog(_)
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {

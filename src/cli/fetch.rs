@@ -14,7 +14,8 @@ use crate::sandbox::Namespace;
 pub(super) fn run(session: &Session, command: &Fetch) -> Result<i32, Failure> {
     let store = session.store()?;
     let network = session.network()?;
-    let (_, plan) = session.plan(&command.targets, &store)?;
+    let (_, plan) =
+        session.plan(&command.targets, &Session::platforms(&command.platforms.platform)?, &store)?;
     let outcome =
         pipeline::fetch(&plan, &realising(session, &Namespace::default(), &store, &network, None, true))?;
     let size = |step: &usize| match &plan.steps[*step].work {

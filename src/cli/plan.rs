@@ -13,7 +13,8 @@ use crate::realise::{self, Known, Reason};
 
 pub(super) fn run(session: &Session, command: &arguments::Plan) -> Result<i32, Failure> {
     let store = session.store()?;
-    let (_, plan) = session.plan(&command.targets, &store)?;
+    let (_, plan) =
+        session.plan(&command.targets, &Session::platforms(&command.platforms.platform)?, &store)?;
     let known = realise::explain(&plan, &plan.wanted(), &store)?;
     if session.common.json {
         text::json(&document(&plan, &known))?;
@@ -28,14 +29,14 @@ fn verb(work: &Work) -> &'static str {
     match work {
         Work::Fetch(_) | Work::Base { .. } => "fetch",
         Work::Folder { .. } => "read",
-        Work::Unpack { .. } | Work::Unlayer { .. } | Work::Root { .. } => "unpack",
+        Work::Unpack { .. } | Work::Unlayer { .. } | Work::Root { .. } | Work::Beside { .. } => "unpack",
         Work::Patch { .. } => "patch",
         Work::Crates { .. } => "lay out",
         Work::Text { .. } => "write",
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
         Work::Survey { .. } => "read",
-        Work::Image(_) => "assemble",
+        Work::Image(_) | Work::Index { .. } => "assemble",
     }
 }
 

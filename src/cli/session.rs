@@ -6,7 +6,7 @@ use super::arguments::{self, Common, Locking, Sandboxing};
 use super::failure::{Failure, Problem};
 use super::host;
 use super::progress::{Progress, Verbosity};
-use crate::base::{Arch, Cancel};
+use crate::base::{Arch, Cancel, Platforms};
 use crate::engine::Engine;
 use crate::fetch::{self, Network, Settings};
 use crate::lock::{self, Elsewhere, Locked, Update};
@@ -67,8 +67,11 @@ impl Session {
         })
     }
 
-    pub(super) fn arch() -> Result<Arch, Failure> {
-        Ok(Arch::host().ok_or(Problem::Architecture)?)
+    /// The machines that things are made for.
+    pub(super) fn platforms(asked: &[String]) -> Result<Platforms, Failure> {
+        let host = Arch::host().ok_or(Problem::Architecture)?;
+        let wrong = |source| Problem::Platform { asked: asked.join(","), source };
+        Ok(Platforms::parse(host, asked).map_err(wrong)?)
     }
 
     pub(super) fn fetching<'a>(&'a self, network: &'a Network, store: &'a Store) -> fetch::Context<'a> {
@@ -80,11 +83,13 @@ impl Session {
         &self,
         project: &Project,
         targets: &[Id],
+        platforms: &Platforms,
         locking: &Locking,
         network: &Network,
         store: &Store,
     ) -> Result<Locked, Failure> {
         let elsewhere = elsewhere(project, targets, locking)?;
+        let targets = &pipeline::with_emulator(project, targets, platforms);
         match lock::load(project, targets, &elsewhere) {
             Err(lock::Error::Stale(_)) if locking.lock.is_none() => {}
             other => return Ok(other?),
@@ -99,11 +104,17 @@ impl Session {
     }
 
     /// Loads, locks strictly and plans: for commands that only look.
-    pub(super) fn plan(&self, names: &[String], store: &Store) -> Result<(Project, Plan), Failure> {
+    pub(super) fn plan(
+        &self,
+        names: &[String],
+        platforms: &Platforms,
+        store: &Store,
+    ) -> Result<(Project, Plan), Failure> {
         let project = self.project()?;
         let targets = project.targets(names)?;
-        let locked = pipeline::locked(&project, &targets, &Elsewhere::new())?;
-        let plan = pipeline::plan(&project, &locked, &targets, Self::arch()?, store)?;
+        let needed = pipeline::with_emulator(&project, &targets, platforms);
+        let locked = pipeline::locked(&project, &needed, &Elsewhere::new())?;
+        let plan = pipeline::plan(&project, &locked, &targets, platforms, store)?;
         Ok((project, plan))
     }
 }

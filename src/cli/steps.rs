@@ -30,8 +30,9 @@ pub(super) fn shell(session: &Session, command: &Shell) -> Result<i32, Failure> 
     let network = session.network()?;
     let sandbox = Namespace::default();
     let context = realising(session, &sandbox, &store, &network, None, false);
-    let outcome = realise::realise(&plan, &plan.steps[step].inputs, Care::Quick, &context)?;
-    let inputs: Vec<_> = plan.steps[step].inputs.iter().map(|input| outcome.artifacts[input]).collect();
+    let needed = plan.inputs().swap_remove(step);
+    let outcome = realise::realise(&plan, &needed, Care::Quick, &context)?;
+    let inputs: Vec<_> = needed.iter().map(|input| outcome.artifacts[input]).collect();
     session.progress.finish();
     if !session.common.quiet {
         session.progress.line("the step's script is `/step.sh`; run it with `sh -eu /step.sh`");
@@ -48,12 +49,15 @@ pub(super) fn find(session: &Session, name: &str, store: &Store) -> Result<(Plan
     let project = session.project()?;
     let mut names = Vec::new();
     let own = name.split(':').next().unwrap_or(name);
+    // A step for another machine than this one says so.
+    let (own, platform) = own.split_once('@').map_or((own, None), |(own, arch)| (own, Some(arch)));
+    let platforms = Session::platforms(&platform.map(str::to_owned).into_iter().collect::<Vec<_>>())?;
     // The recipe that the step is named after, then whatever is built by default.
     for targets in [vec![own.to_owned()], Vec::new()] {
         if project.targets(&targets).is_err() {
             continue;
         }
-        let (_, plan) = session.plan(&targets, store)?;
+        let (_, plan) = session.plan(&targets, &platforms, store)?;
         if let Some(&step) = plan.runs(name).first() {
             return Ok((plan, step));
         }

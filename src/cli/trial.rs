@@ -28,9 +28,10 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
         Some(Engine::connect(&host::engine())?)
     };
     let targets = project.targets(&names)?;
+    let platforms = Session::platforms(&[])?;
     let (store, network) = (session.store()?, session.network()?);
-    let locked = session.locked(&project, &targets, &command.locking, &network, &store)?;
-    let plan = pipeline::plan(&project, &locked, &targets, Session::arch()?, &store)?;
+    let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, &store)?;
+    let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
     let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
     let (built, _) = pipeline::build(&plan, &project, &out, &context)?;

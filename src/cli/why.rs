@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, command: &arguments::Why) -> Result<i32, Fa
         }
         (targets, _) => {
             targets?;
-            let (_, plan) = session.plan(&names, &store)?;
+            let (_, plan) = session.plan(&names, &Session::platforms(&[])?, &store)?;
             let wanted = plan.wanted();
             (plan, wanted)
         }

@@ -11,6 +11,9 @@
 //! blobs/sha256/<hex>     layers, configuration, manifest
 //! ```
 //!
+//! [`join`] makes one of the same image for several platforms: `index.json` names an index among the blobs, which names a
+//! manifest for each; `manifest.json`, which knows no platforms, is one platform's.
+//!
 //! Whatever keeps that tree keeps the whole image. A layer is made once ([`Store::memo`]). Of an image that is built on
 //! another one the tree names the base's layers, whose blobs need not be there yet.
 //!
@@ -34,6 +37,7 @@ mod archive;
 mod base;
 mod error;
 mod gzip;
+mod index;
 mod layer;
 mod oci;
 mod read;
@@ -56,6 +60,7 @@ use reference::Reference;
 pub use archive::{archive, archive_blob};
 pub use base::{BaseLayer, base, base_layers};
 pub use error::Error;
+pub use index::{digest, join};
 pub use oci::Platform;
 pub use read::{LayerSummary, Summary, read};
 pub use stack::union;

@@ -65,7 +65,7 @@ pub fn read(store: &Store, image: &Tree) -> Result<Summary, Error> {
     Ok(Summary { reference, manifest, config, layers: layers.collect() })
 }
 
-fn load<T: DeserializeOwned>(store: &Store, image: &Tree, file: &str) -> Result<T, Error> {
+pub(super) fn load<T: DeserializeOwned>(store: &Store, image: &Tree, file: &str) -> Result<T, Error> {
     let wrong = |why: String| Error::NotAnImage { file: file.to_owned(), why };
     let path = GuestPath::new(file).expect("made of constants and a hash");
     let Some(Node::File { digest, .. }) = image.get(&path) else {

@@ -6,7 +6,7 @@ use std::fmt;
 use super::Error;
 use super::file::{File, Platform, RootName};
 use super::wanted::{Asked, Wanted, requests};
-use crate::base::{Name, Sha256};
+use crate::base::{Arch, Name, Sha256};
 use crate::recipe::{Id, Project};
 
 /// One thing that a recipe says and its lock does not, or the other way round.
@@ -45,6 +45,8 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |root: &RootName| match root {
             RootName::Test => "test packages",
+            RootName::Cross => "cross packages",
+            RootName::Target => "cross libraries",
             RootName::Build | RootName::System => "packages",
         };
         match self {
@@ -221,6 +223,15 @@ fn roots(
                 key: "suite".to_owned(),
                 recipe: Some(root.suite.to_string()),
                 lock: Some(locked.suite.to_string()),
+            });
+        } else if !entry.pin.keys().eq(&root.archs) {
+            let list =
+                |archs: Vec<&Arch>| archs.iter().map(|arch| arch.name()).collect::<Vec<_>>().join(", ");
+            found.push(Difference::Field {
+                of: Some(format!("{name} root")),
+                key: "platforms".to_owned(),
+                recipe: Some(list(root.archs.iter().collect())),
+                lock: Some(list(entry.pin.keys().collect())),
             });
         } else if locked.snapshot != root.snapshot {
             suites.insert(Difference::OtherSnapshot(root.suite.clone()));

@@ -163,6 +163,10 @@ impl From<Arch> for Platform {
 pub enum RootName {
     /// A package is built in it.
     Build,
+    /// A package is built in it for the other machine.
+    Cross,
+    /// The other machine's libraries are in it; never run.
+    Target,
     /// A package is tried in it, if that takes more than the build.
     Test,
     /// An image's first layer.
@@ -173,6 +177,8 @@ impl fmt::Display for RootName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             RootName::Build => "build",
+            RootName::Cross => "cross",
+            RootName::Target => "target",
             RootName::Test => "test",
             RootName::System => "system",
         })

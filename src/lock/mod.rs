@@ -94,6 +94,10 @@ pub struct LockedPackage {
     pub crates: Option<cargo::Lock>,
     /// What the build root consists of.
     pub build: LockedRoot,
+    /// What the root of a cross build consists of, on the machine that builds; none if of the same as a build's.
+    pub cross: Option<LockedRoot>,
+    /// What the libraries of a cross build are, on the machine that it is for.
+    pub target: Option<LockedRoot>,
     /// What the test's root consists of; none if the build's does.
     pub test: Option<LockedRoot>,
 }
@@ -265,6 +269,7 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
             })
         };
         let (build, test, system) = (root(RootName::Build), root(RootName::Test), root(RootName::System));
+        let (cross, target) = (root(RootName::Cross), root(RootName::Target));
         match id.role {
             Role::Suite => {
                 let recipe = project.suites[&id.name].clone();
@@ -280,7 +285,8 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
                 });
                 let (recipe, sources) = (project.packages[&id.name].clone(), sources.collect());
                 let crates = project.crates(&recipe).cloned();
-                let package = build.map(|build| LockedPackage { recipe, sources, crates, build, test });
+                let package =
+                    build.map(|build| LockedPackage { recipe, sources, crates, build, cross, target, test });
                 locked.packages.extend(package.map(|package| (id.name, package)));
             }
             Role::Runtime => {}

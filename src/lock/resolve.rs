@@ -234,7 +234,7 @@ fn jobs<'a>(id: &'a Id, wanted: &'a Wanted) -> Vec<Job<'a>> {
         platforms.iter().map(move |(platform, asked)| Job { id, what: What::Source(name, *platform, asked) })
     });
     let roots = wanted.roots.iter().flat_map(move |(name, root)| {
-        Arch::ALL.into_iter().map(move |arch| Job { id, what: What::Root(*name, root, arch) })
+        root.archs.iter().map(move |&arch| Job { id, what: What::Root(*name, root, arch) })
     });
     sources.chain(roots).collect()
 }
@@ -335,7 +335,7 @@ impl Run<'_> {
             What::Root(name, wanted, arch) => {
                 let suite = &self.project.suites[&wanted.suite];
                 let pin = &self.suites[&wanted.suite].pin;
-                let answer = self.resolver.root(suite, &self.folder(), pin, *arch, &wanted.packages);
+                let answer = self.resolver.root(suite, &self.folder(), pin, *arch, &wanted.on(*arch));
                 answer.map(Answer::Root).map_err(|error| Error::Root {
                     recipe,
                     root: *name,

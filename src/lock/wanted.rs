@@ -7,7 +7,7 @@ use super::Error;
 use super::file::{BaseRequest, Platform, RootName, SuiteRequest};
 use crate::base::{Arch, Name};
 use crate::fetch::{Request, Source};
-use crate::recipe::{Id, Package, Project, Role, substitute};
+use crate::recipe::{Cross, Id, Package, Project, Role, substitute};
 
 /// What one recipe asks for.
 #[derive(Debug, Default)]
@@ -32,7 +32,19 @@ pub(super) struct Asked {
 pub(super) struct RootWanted {
     pub(super) suite: Name,
     pub(super) snapshot: String,
+    /// As the lock's request has them.
     pub(super) packages: Vec<String>,
+    /// Whether it makes things for the other machine than it is of.
+    pub(super) is_cross: bool,
+    /// The machines that there is such a root of.
+    pub(super) archs: Vec<Arch>,
+}
+
+impl RootWanted {
+    /// Lists the packages on a machine.
+    pub(super) fn on(&self, arch: Arch) -> Vec<String> {
+        if self.is_cross { Cross::packages_for(&self.packages, arch.other()) } else { self.packages.clone() }
+    }
 }
 
 /// Reads a recipe's requests out of it.
@@ -42,6 +54,8 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
         suite: suite.clone(),
         snapshot: project.suites[suite].snapshot.to_string(),
         packages: packages.concat().into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        is_cross: false,
+        archs: Arch::ALL.to_vec(),
     };
     match id.role {
         Role::Suite => {
@@ -67,7 +81,23 @@ pub(super) fn wanted(project: &Project, id: &Id) -> Result<Wanted, Error> {
                 wanted.sources.insert(repository.source_name(), asked);
             }
             let build = &package.build;
+            let covered: Vec<_> =
+                Arch::ALL.into_iter().filter(|arch| package.architecture.covers(*arch)).collect();
+            let root = |suite: &Name, packages: &[&[String]]| RootWanted {
+                archs: covered.clone(),
+                ..root(suite, packages)
+            };
             wanted.roots.insert(RootName::Build, root(&build.root, &[&build.packages]));
+            if let Some(cross) = &build.cross {
+                if let Some(packages) = &cross.packages {
+                    let archs = covered.iter().rev().map(|target| target.other()).collect();
+                    let tools = root(&build.root, &[packages]);
+                    wanted.roots.insert(RootName::Cross, RootWanted { is_cross: true, archs, ..tools });
+                }
+                if !cross.libraries.is_empty() {
+                    wanted.roots.insert(RootName::Target, root(&build.root, &[&cross.libraries]));
+                }
+            }
             if let Some(test) = package.test.as_ref().filter(|test| !test.packages.is_empty()) {
                 wanted.roots.insert(RootName::Test, root(&build.root, &[&build.packages, &test.packages]));
             }
@@ -94,7 +124,7 @@ pub(super) fn requests(
     version: &str,
 ) -> Result<BTreeMap<Platform, Asked>, Error> {
     let mut by_arch = Vec::new();
-    for arch in Arch::ALL {
+    for arch in Arch::ALL.into_iter().filter(|arch| package.architecture.covers(*arch)) {
         let used = Cell::new(false);
         let value = |name: &str| {
             if name == "version" {
@@ -111,7 +141,8 @@ pub(super) fn requests(
             })?;
         by_arch.push((arch, Asked { version: used.get().then(|| version.to_owned()), request }));
     }
-    let alike = by_arch.iter().all(|(_, asked)| asked.request == by_arch[0].1.request);
+    let alike = by_arch.len() == Arch::ALL.len()
+        && by_arch.iter().all(|(_, asked)| asked.request == by_arch[0].1.request);
     if alike {
         return Ok(BTreeMap::from([(Platform::All, by_arch.swap_remove(0).1)]));
     }

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::outputs::replace;
 use super::{Built, Error, record};
-use crate::base::{Digest, GuestPath, Name};
+use crate::base::{Arch, Digest, GuestPath, Name};
 use crate::node::{self, Survey};
-use crate::plan::{ImageTarget, Plan, SURVEY_FILE, Target, Work};
+use crate::plan::{ImageTarget, Plan, SURVEY_FILE, StepId, Target, Work};
 use crate::realise::Outcome;
 use crate::recipe::Project;
 use crate::store::{Node, Store};
@@ -42,7 +42,7 @@ pub struct Catalog {
 pub struct Entry {
     /// Its name and tag.
     pub reference: String,
-    /// The digest of its manifest: `sha256:…`.
+    /// The digest of its manifest, for several platforms of its index: `sha256:…`.
     pub digest: String,
     /// Its platforms, such as `linux/amd64`.
     pub platforms: Vec<String>,
@@ -138,11 +138,16 @@ fn entry(
 ) -> Result<Entry, Error> {
     let survey = load(survey, store)?;
     let node = image.node.as_ref().expect("what is surveyed is a node");
-    let (reference, summary) = built.image.as_ref().expect("an image was built");
-    let Work::Image(assembly) = &plan.steps[target.step].work else {
-        unreachable!("an image's step assembles it");
+    let (reference, _) = built.image.as_ref().expect("an image was built");
+    let platform = |(_, step): &(Arch, StepId)| {
+        let Work::Image(assembly) = &plan.steps[*step].work else {
+            unreachable!("an image's step assembles it");
+        };
+        format!("{}/{}", assembly.platform.os, assembly.platform.architecture)
     };
-    let platform = format!("{}/{}", assembly.platform.os, assembly.platform.architecture);
+    let mut platforms: Vec<_> = image.images.iter().map(platform).collect();
+    platforms.dedup();
+    let digest = built.digest().expect("an image was built");
     let runtime = |(handler, bound): (&String, &node::Bound)| {
         let own = node.runtimes.iter().find(|runtime| runtime.handler == *handler);
         let mut packages: BTreeMap<String, String> = image
@@ -168,10 +173,10 @@ fn entry(
     let package = survey.packages.get("containerd");
     Ok(Entry {
         reference: reference.clone(),
-        digest: summary.manifest.hash.oci(),
-        platforms: vec![platform],
+        digest: digest.hash.oci(),
+        platforms,
         kubernetes: node.kubernetes.clone(),
-        kind: record::booted_by(project.path(), &target.recipe.name, &summary.manifest),
+        kind: record::booted_by(project.path(), &target.recipe.name, &digest),
         containerd: Containerd {
             version: package.map(|version| node::upstream(version).to_owned()),
             package: package.cloned(),

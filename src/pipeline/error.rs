@@ -31,6 +31,11 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[diagnostic(transparent)]
     Library(#[from] library::Error),
+    #[error("package `{package}` is not there for {arch}: its recipe says so")]
+    #[diagnostic(help(
+        "build for another `--platform`, or leave the package out; `architecture` in its recipe says for which machines it is"
+    ))]
+    NotFor { package: crate::base::Name, arch: crate::base::Arch },
 }
 
 impl Error {
@@ -58,6 +63,7 @@ impl Error {
             Error::Store(error) => error.blame(),
             Error::Cluster(error) => error.blame(),
             Error::Library(error) => error.blame(),
+            Error::NotFor { .. } => Blame::Input,
         }
     }
 }

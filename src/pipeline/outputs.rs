@@ -1,12 +1,12 @@
 //! What a build leaves below `out/`.
 //!
 //! ```text
-//! out/<image>/oci/              the image as an OCI layout
-//! out/<image>/image.tar         the same as one file: docker-archive and OCI layout in one
+//! out/<image>/oci/              the image as an OCI layout; for several platforms it has an index
+//! out/<image>/image.tar         the same as one file: docker-archive (of one platform) and OCI layout in one
 //! out/<image>/*.yaml            a node's manifests
 //! out/<image>/workloads/*.tar   images that the node's examples run
 //! out/catalog.json              what the node images are
-//! out/packages/<package>/       a package's result
+//! out/packages/<package>/       a package's result; `<package>@<arch>` for each of several platforms
 //! ```
 
 use std::io::Write as _;
@@ -14,8 +14,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::base::Digest;
 use crate::base::event::{self, Activity, Event};
+use crate::base::{Arch, Digest};
 use crate::export::Output;
 use crate::plan::{ImageTarget, Plan, Target};
 use crate::realise::{Context, Outcome};
@@ -36,10 +36,29 @@ pub struct Built {
     pub files: Vec<String>,
     /// Where else an image was brought.
     pub delivered: Vec<Delivered>,
-    /// What an image is; nothing for packages.
+    /// What an image is; nothing for packages. Of several platforms the one that stands for all where only one can.
     pub image: Option<(String, image::Summary)>,
+    /// What an image is that is one for several platforms.
+    pub index: Option<Index>,
     /// Whether all that lies in `folder` lay there already.
     pub unchanged: bool,
+}
+
+/// An image for several platforms.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// The digest of the index, which is the image's.
+    pub digest: Digest,
+    /// The image for each.
+    pub images: Vec<(Arch, image::Summary)>,
+}
+
+impl Built {
+    /// Gives the digest by which an image is known.
+    pub fn digest(&self) -> Option<Digest> {
+        let one = self.image.as_ref().map(|(_, summary)| summary.manifest);
+        self.index.as_ref().map(|index| index.digest).or(one)
+    }
 }
 
 /// Where an image was brought that is no folder below `out`.
@@ -53,6 +72,7 @@ pub struct Delivered {
 
 /// Writes a target's outputs that are not there yet, an image in each of the forms.
 pub(super) fn write(
+    plan: &Plan,
     target: &Target,
     outcome: &Outcome,
     out: &Path,
@@ -66,7 +86,12 @@ pub(super) fn write(
         Ok(export::export(store, shape, tree, to, context.cancel)? == event::Outcome::Reused)
     };
     let Some(image) = &target.image else {
-        let folder = out.join("packages").join(target.recipe.name.as_str());
+        let name = &target.recipe.name;
+        let is_one = plan.targets.iter().filter(|other| other.recipe == target.recipe).count() == 1;
+        let folder = match target.arch.filter(|_| !is_one) {
+            Some(arch) => out.join("packages").join(format!("{name}@{arch}")),
+            None => out.join("packages").join(name.as_str()),
+        };
         unchanged &= is_there(export::Shape::FILES, &tree, &folder)?;
         return Ok(Built {
             recipe: target.recipe.clone(),
@@ -75,13 +100,18 @@ pub(super) fn write(
             files: Vec::new(),
             delivered: Vec::new(),
             image: None,
+            index: None,
             unchanged,
         });
     };
     let folder = out.join(target.recipe.name.as_str());
     let (mut files, mut delivered) = (Vec::new(), Vec::new());
+    // Whoever runs images here takes one platform's; files hold all.
+    let (_, own) = image.main(plan.host);
+    let own = outcome.artifacts.get(&own).copied().unwrap_or(tree);
     for form in forms {
-        let put = deliver(form.as_ref(), &export::Image { tree: &tree, folder: &folder }, image, context)?;
+        let tree = if form.file().is_some() { &tree } else { &own };
+        let put = deliver(form.as_ref(), &export::Image { tree, folder: &folder }, image, context)?;
         match form.file() {
             Some(file) => {
                 unchanged &= put.outcome == event::Outcome::Reused;
@@ -99,9 +129,28 @@ pub(super) fn write(
         unchanged &= !replace(&folder.join(name), text)?;
         files.push(name.clone());
     }
-    let summary = image::read(store, &store.tree(&tree)?)?;
+    let index = index(target, image, outcome, store)?;
+    let summary = image::read(store, &store.tree(&own)?)?;
     let image = Some((image.reference.clone(), summary));
-    Ok(Built { recipe: target.recipe.clone(), tree, folder, files, delivered, image, unchanged })
+    Ok(Built { recipe: target.recipe.clone(), tree, folder, files, delivered, image, index, unchanged })
+}
+
+/// Says what an image for several platforms is.
+fn index(
+    target: &Target,
+    image: &ImageTarget,
+    outcome: &Outcome,
+    store: &Store,
+) -> Result<Option<Index>, Error> {
+    if image.images.iter().any(|(_, step)| *step == target.step) {
+        return Ok(None);
+    }
+    let tree = |step| -> Result<_, Error> { Ok(store.tree(&outcome.artifacts[step])?) };
+    let mut images = Vec::new();
+    for (arch, step) in &image.images {
+        images.push((*arch, image::read(store, &tree(step)?)?));
+    }
+    Ok(Some(Index { digest: image::digest(store, &tree(&target.step)?)?, images }))
 }
 
 /// Brings an image to a place, and tells of it where that takes long.

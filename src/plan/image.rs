@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::package::{guest, limits};
 use super::step::{Assembly, Label, Part, Run, RunKind, Work};
 use super::{Builder, ImageTarget, StepId};
-use crate::base::Name;
+use crate::base::{Arch, Name};
 use crate::lock::LockedBase;
 use crate::recipe::{self, Id, Image, Kubernetes, Role};
 use crate::{image, node, root, unpack};
@@ -14,7 +14,8 @@ impl Builder<'_> {
     /// Plans an image.
     pub(super) fn image(&mut self, name: &Name) -> StepId {
         let id = Id::new(Role::Image, name);
-        if let Some(&step) = self.made.get(&id) {
+        let made = (id.clone(), self.arch);
+        if let Some(&step) = self.made.get(&made) {
             return step;
         }
         let locked = &self.locked.images[name];
@@ -62,18 +63,31 @@ impl Builder<'_> {
         let base = base.iter().flat_map(|(image, holds)| [*image, *holds]);
         let inputs = base.chain(layers.iter().map(|(_, step)| *step)).collect();
         let step = self.add(Label::new(&id, ""), Work::Image(assembly), inputs);
-        self.made.insert(id, step);
+        self.made.insert(made, step);
         step
     }
 
+    /// Makes one image of those for several machines; where they are one image, it is that.
+    pub(super) fn index(&mut self, id: &Id, images: &[(Arch, StepId)]) -> StepId {
+        let (_, first) = images[0];
+        if images.iter().all(|(_, step)| *step == first) {
+            return first;
+        }
+        let main = images.iter().position(|(arch, _)| *arch == self.platforms.main()).unwrap_or(0);
+        let work = Work::Index { assembly: self.locked.images[&id.name].assembly, main };
+        self.add(Label::new(id, "index"), work, images.iter().map(|(_, step)| *step).collect())
+    }
+
     /// Tells what an image target brings besides the image.
-    pub(super) fn image_target(&mut self, name: &Name, image: StepId) -> ImageTarget {
+    pub(super) fn image_target(&mut self, name: &Name, images: Vec<(Arch, StepId)>) -> ImageTarget {
         let recipe = self.expanded(name);
         let (mut beside, mut workloads, mut described) = (BTreeMap::new(), BTreeMap::new(), None);
         let (mut survey, mut runtimes) = (None, BTreeMap::new());
         if let Some(node) = &recipe.node {
             let work =
                 Work::Survey { rules: node::SURVEY, containerd_config: node.containerd_config.clone() };
+            let main = self.platforms.main();
+            let image = images.iter().find(|(arch, _)| *arch == main).expect("it is one of the wanted").1;
             let Work::Image(assembly) = &self.steps[image].work else {
                 unreachable!("an image's step assembles it");
             };
@@ -86,12 +100,24 @@ impl Builder<'_> {
                 let packages = locked.packages.iter().map(version).collect();
                 runtimes.insert(locked.handler().to_string(), packages);
                 for container in self.locked.runtimes[runtime].containers() {
-                    let step = self.image(&container.image);
+                    let wanted = self.platforms.wanted.clone();
+                    let images =
+                        wanted.iter().map(|&arch| (arch, self.on(arch, |b| b.image(&container.image))));
+                    let images: Vec<_> = images.collect();
+                    let step = self.index(&Id::new(Role::Image, &container.image), &images);
                     workloads.insert(container.image.clone(), step);
                 }
             }
         }
-        ImageTarget { reference: reference(&recipe), node: described, survey, runtimes, beside, workloads }
+        ImageTarget {
+            reference: reference(&recipe),
+            images,
+            node: described,
+            survey,
+            runtimes,
+            beside,
+            workloads,
+        }
     }
 
     /// Plans what an image is built on: the image, and what is in it.

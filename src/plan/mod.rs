@@ -18,11 +18,17 @@
 //! | patches | content, order | file names |
 //! | crates | checksums and commits, where each crate lies, what cargo is told, version of the rules | index, archives' names |
 //! | root | packages' hashes in order, architecture, version of the rules | suite, names |
+//! | root read from outside | version of the rules |
 //! | run | argv, script, env, guest paths, architecture, kind | limits, job count, host, user, sandbox, store path |
 //! | layer | trees, paths left out, preloaded images | layer's name |
 //! | node | description | |
 //! | survey | containerd's file, version of the rules | |
+//! | index | assembly version, images, which of them is for readers of docker-archives |
 //! | image | assembly version, platform, reference, config, layers and their names | recipe's name |
+//!
+//! A run's architecture is that of the machine whose programs run, not of the one that runs them: what runs under an
+//! emulator has the same key and the same action as on a machine of its own, and so shares its result. The emulator is
+//! in no key; [`Plan::inputs`] has it where the scheduler needs it. A cross build is another run than a native one.
 //!
 //! nodeimg's own version is in no key: a change of a rule raises that rule's version. `tests.rs` holds known keys.
 
@@ -38,13 +44,16 @@ use std::collections::BTreeMap;
 pub use key::{content_key, difference};
 pub use step::{Assembly, Fetch, Label, Mounted, Part, Placed, Run, RunKind, SURVEY_FILE, Step, Work};
 
-use crate::base::{Arch, Digest, Name, Sha256};
+use crate::base::{Arch, Digest, Name, Platforms, Sha256};
 use crate::lock::Locked;
 use crate::node::Node;
 use crate::recipe::{Id, Role};
 
 /// The rules under which builders' scripts run; see [`Run::rules`].
 const RULES: u32 = 1;
+
+/// The package of a project that has the emulators: static programs `/bin/qemu-<machine>`.
+pub const EMULATOR: &str = "qemu-user";
 
 /// Names a step of a plan: its place in [`Plan::steps`].
 pub type StepId = usize;
@@ -65,6 +74,10 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is asked for.
     pub targets: Vec<Target>,
+    /// The step that makes [`EMULATOR`], where something runs that is for another machine and the project has one.
+    pub emulator: Option<StepId>,
+    /// The machine that steps run on.
+    pub host: Arch,
 }
 
 /// One thing that is asked for.
@@ -72,6 +85,8 @@ pub struct Plan {
 pub struct Target {
     /// The recipe.
     pub recipe: Id,
+    /// The machine it is for; none if it is one thing for several.
+    pub arch: Option<Arch>,
     /// The step that makes it.
     pub step: StepId,
     /// What must pass before it counts as made: tests of the packages in it.
@@ -85,6 +100,8 @@ pub struct Target {
 pub struct ImageTarget {
     /// Repository and tag.
     pub reference: String,
+    /// The image for each machine.
+    pub images: Vec<(Arch, StepId)>,
     /// What a node image is.
     pub node: Option<Node>,
     /// The step that reads what a node image says of itself.
@@ -97,37 +114,58 @@ pub struct ImageTarget {
     pub workloads: BTreeMap<Name, StepId>,
 }
 
+impl ImageTarget {
+    /// The image that stands for those of all platforms where only one can: the one for `host`, else the first.
+    pub fn main(&self, host: Arch) -> (Arch, StepId) {
+        let own = self.images.iter().find(|(arch, _)| *arch == host);
+        *own.unwrap_or(&self.images[0])
+    }
+}
+
 impl Plan {
-    /// Plans `targets` for an architecture.
+    /// Plans `targets` for each of the platforms: an image is one thing for all of them, a package one for each.
     ///
     /// # Panics
     ///
     /// If `locked` or `files` lack what the targets need: both are made for the same targets.
-    pub fn new(locked: &Locked, targets: &[Id], arch: Arch, files: &Files) -> Plan {
+    pub fn new(locked: &Locked, targets: &[Id], platforms: &Platforms, files: &Files) -> Plan {
         let mut builder = Builder {
             locked,
-            arch,
+            platforms,
+            arch: platforms.main(),
             files,
             steps: Vec::new(),
             known: BTreeMap::new(),
             made: BTreeMap::new(),
             tests: BTreeMap::new(),
         };
-        let targets = targets.iter().map(|id| builder.target(id)).collect();
-        Plan { steps: builder.steps, targets }
+        let targets: Vec<_> = targets.iter().flat_map(|id| builder.targets(id)).collect();
+        let emulator = builder.emulator();
+        Plan { steps: builder.steps, targets, emulator, host: platforms.host }
     }
 
-    /// Gives the inputs of every step, for the scheduler.
+    /// Gives what every step needs, for the scheduler: its inputs and, behind them, the emulator that it runs under.
     pub fn inputs(&self) -> Vec<Vec<StepId>> {
-        self.steps.iter().map(|step| step.inputs.clone()).collect()
+        let needed = |step: &Step| {
+            let emulator = self.emulator.filter(|_| self.is_foreign(step));
+            step.inputs.iter().copied().chain(emulator).collect()
+        };
+        self.steps.iter().map(needed).collect()
+    }
+
+    /// Tells whether a step runs programs of another machine than this one.
+    pub fn is_foreign(&self, step: &Step) -> bool {
+        matches!(&step.work, Work::Run(run) if run.arch != self.host)
     }
 
     /// Lists the steps that the targets ask for: what they are, what they bring along, and their tests.
     pub fn wanted(&self) -> Vec<StepId> {
         let of = |target: &Target| {
+            let images = target.image.iter().flat_map(|image| image.images.iter().map(|(_, step)| *step));
             let workloads = target.image.iter().flat_map(|image| image.workloads.values().copied());
             let survey = target.image.iter().filter_map(|image| image.survey);
             let all = std::iter::once(target.step)
+                .chain(images)
                 .chain(workloads)
                 .chain(survey)
                 .chain(target.tests.iter().copied());
@@ -153,34 +191,65 @@ impl Plan {
 /// A plan that grows.
 struct Builder<'a> {
     locked: &'a Locked,
+    platforms: &'a Platforms,
+    /// The machine that is planned for at the moment.
     arch: Arch,
     files: &'a Files,
     steps: Vec<Step>,
     /// Steps by key: equal steps are one.
     known: BTreeMap<Sha256, StepId>,
     /// Steps that make a recipe's result.
-    made: BTreeMap<Id, StepId>,
+    made: BTreeMap<(Id, Arch), StepId>,
     /// Tests by package.
-    tests: BTreeMap<Name, StepId>,
+    tests: BTreeMap<(Name, Arch), StepId>,
 }
 
 impl Builder<'_> {
-    fn target(&mut self, id: &Id) -> Target {
-        let step = match id.role {
-            Role::Image => self.image(&id.name),
-            _ => self.package(&id.name),
-        };
-        let image = (id.role == Role::Image).then(|| self.image_target(&id.name, step));
-        let workloads: Vec<_> = image.iter().flat_map(|image| image.workloads.values().copied()).collect();
-        let mut tests = Vec::new();
-        for package in self.packages_below(&[&[step], workloads.as_slice()].concat()) {
-            tests.extend(self.test(&package));
+    /// Plans something for a machine.
+    fn on<R>(&mut self, arch: Arch, plan: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.arch, arch);
+        let result = plan(self);
+        self.arch = before;
+        result
+    }
+
+    fn targets(&mut self, id: &Id) -> Vec<Target> {
+        let wanted = self.platforms.wanted.clone();
+        if id.role == Role::Image {
+            let images = wanted.iter().map(|&arch| (arch, self.on(arch, |builder| builder.image(&id.name))));
+            let images: Vec<_> = images.collect();
+            let step = self.index(id, &images);
+            let image = self.image_target(&id.name, images);
+            let workloads: Vec<_> = image.workloads.values().copied().collect();
+            let tests = self.tests_below(&[&[step], workloads.as_slice()].concat());
+            let arch = Some(wanted[0]).filter(|_| wanted.len() == 1);
+            return vec![Target { recipe: id.clone(), arch, step, tests, image: Some(image) }];
         }
-        Target { recipe: id.clone(), step, tests, image }
+        let target = |&arch: &Arch| {
+            let step = self.on(arch, |builder| builder.package(&id.name));
+            let tests = self.tests_below(&[step]);
+            Target { recipe: id.clone(), arch: Some(arch), step, tests, image: None }
+        };
+        wanted.iter().map(target).collect()
+    }
+
+    fn tests_below(&mut self, steps: &[StepId]) -> Vec<StepId> {
+        let below = self.packages_below(steps);
+        below.iter().filter_map(|(name, arch)| self.on(*arch, |builder| builder.test(name))).collect()
+    }
+
+    /// Plans the emulator, if something needs one.
+    fn emulator(&mut self) -> Option<StepId> {
+        let host = self.platforms.host;
+        let is_needed =
+            self.steps.iter().any(|step| matches!(&step.work, Work::Run(run) if run.arch != host));
+        let name = Name::new(EMULATOR).expect("a constant name");
+        let is_there = self.locked.packages.contains_key(&name);
+        (is_needed && is_there).then(|| self.on(host, |builder| builder.package(&name)))
     }
 
     /// Finds the packages whose builds some steps need, themselves included.
-    fn packages_below(&self, steps: &[StepId]) -> Vec<Name> {
+    fn packages_below(&self, steps: &[StepId]) -> Vec<(Name, Arch)> {
         let mut seen = std::collections::BTreeSet::new();
         let mut open = steps.to_vec();
         while let Some(step) = open.pop() {
@@ -188,12 +257,15 @@ impl Builder<'_> {
                 open.extend(&self.steps[step].inputs);
             }
         }
-        let packages = self.made.iter().filter(|(id, _)| id.role == Role::Package);
-        packages.filter(|(_, step)| seen.contains(step)).map(|(id, _)| id.name.clone()).collect()
+        let packages = self.made.iter().filter(|((id, _), _)| id.role == Role::Package);
+        let packages = packages.filter(|(_, step)| seen.contains(step));
+        packages.map(|((id, arch), _)| (id.name.clone(), *arch)).collect()
     }
 
     /// Adds a step, unless there is an equal one.
     fn add(&mut self, label: Label, work: Work, inputs: Vec<StepId>) -> StepId {
+        let arch = Some(self.arch).filter(|arch| *arch != self.platforms.host);
+        let label = Label { arch, ..label };
         let key = key::key(&work, inputs.iter().map(|&input| &self.steps[input].key));
         if let Some(&step) = self.known.get(&key) {
             if !self.steps[step].labels.contains(&label) {

@@ -7,22 +7,39 @@ use super::{Builder, RULES, StepId};
 use crate::base::{GuestPath, Name};
 use crate::fetch::cargo;
 use crate::lock::{LockedPackage, LockedRoot};
-use crate::recipe::{self, Id, Role};
+use crate::recipe::{self, Architecture, Cross, Id, Role};
 use crate::{root, sandbox, unpack};
 
 /// Where scripts have their program from, on every host.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Where a cross build has the libraries of the machine that it is for.
+const SYSROOT: &str = "/target";
+
 impl Builder<'_> {
     /// Plans a package's build.
     pub(super) fn package(&mut self, name: &Name) -> StepId {
         let id = Id::new(Role::Package, name);
-        if let Some(&step) = self.made.get(&id) {
+        let made = (id.clone(), self.arch);
+        if let Some(&step) = self.made.get(&made) {
             return step;
         }
         let package = &self.locked.packages[name];
+        let host = self.platforms.host;
+        if package.recipe.architecture == Architecture::All && self.arch != host {
+            let step = self.on(host, |builder| builder.package(name));
+            self.made.insert(made, step);
+            return step;
+        }
         let recipe = package.recipe.expand(self.arch);
-        let root = self.root(&id, "root", &package.build);
+        let cross = recipe.build.cross.as_ref().filter(|_| self.arch != host);
+        let root = match cross {
+            Some(_) => {
+                let tools = package.cross.as_ref().unwrap_or(&package.build);
+                self.on(host, |builder| builder.root(&id, "cross:root", tools))
+            }
+            None => self.root(&id, "root", &package.build),
+        };
         let mut inputs = vec![root];
         let mut placed = Vec::new();
         for (index, (source, _)) in recipe.sources().enumerate() {
@@ -41,7 +58,7 @@ impl Builder<'_> {
             _ => guest("/build"),
         };
         self.needed(&recipe, &recipe.build.inputs, &mut inputs, &mut placed);
-        let run = Run {
+        let mut run = Run {
             rules: RULES,
             kind: RunKind::Build,
             argv: shell(&recipe.build.script),
@@ -51,18 +68,66 @@ impl Builder<'_> {
             arch: self.arch,
             limits: limits(&recipe.build.limits),
         };
+        if let Some(cross) = cross {
+            if let Some(libraries) = &package.target {
+                let unpacked = self.unpacked(&id, "cross:target", libraries);
+                let work = Work::Beside { rules: root::BESIDE };
+                inputs.push(self.add(Label::new(&id, "cross:target"), work, vec![unpacked]));
+                run.placed.push(Placed { path: guest(SYSROOT), how: Mounted::ReadOnly });
+            }
+            self.crossed(&mut run, cross, &recipe.build.script, package.target.is_some());
+        }
         let step = self.add(Label::new(&id, ""), Work::Run(run), inputs);
-        self.made.insert(id, step);
+        self.made.insert(made, step);
         step
+    }
+
+    /// Makes a run one of this machine's for the machine that is planned for.
+    fn crossed(&self, run: &mut Run, cross: &Cross, script: &str, has_libraries: bool) {
+        let triplet = self.arch.triplet();
+        let tool = |name: &str| format!("{triplet}-{name}");
+        let mut env = BTreeMap::from([
+            ("host_alias", triplet.to_owned()),
+            ("GOARCH", self.arch.name().to_owned()),
+            ("CC", tool("gcc")),
+            ("CXX", tool("g++")),
+            ("AR", tool("ar")),
+            ("RANLIB", tool("ranlib")),
+            ("NM", tool("nm")),
+            ("STRIP", tool("strip")),
+        ]);
+        if has_libraries {
+            for compiler in ["CC", "CXX"] {
+                env.entry(compiler).and_modify(|text| *text += &format!(" --sysroot={SYSROOT}"));
+            }
+            env.insert("PKG_CONFIG_SYSROOT_DIR", SYSROOT.to_owned());
+            let folders = [format!("lib/{triplet}/pkgconfig"), "share/pkgconfig".to_owned()];
+            let folders = folders.map(|folder| format!("{SYSROOT}/usr/{folder}"));
+            env.insert("PKG_CONFIG_LIBDIR", folders.join(":"));
+        }
+        // What the recipe says comes last.
+        let mut all: BTreeMap<_, _> = env.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+        all.append(&mut run.env);
+        all.extend(cross.env.clone());
+        run.env = all;
+        run.arch = self.platforms.host;
+        if let Some(before) = &cross.before {
+            run.argv = shell(&format!("{before}\n{script}"));
+        }
     }
 
     /// Plans a package's test, if it has one.
     pub(super) fn test(&mut self, name: &Name) -> Option<StepId> {
-        if let Some(&step) = self.tests.get(name) {
+        let made = (name.clone(), self.arch);
+        if let Some(&step) = self.tests.get(&made) {
             return Some(step);
         }
         let id = Id::new(Role::Package, name);
         let package = &self.locked.packages[name];
+        let host = self.platforms.host;
+        if package.recipe.architecture == Architecture::All && self.arch != host {
+            return self.on(host, |builder| builder.test(name));
+        }
         let recipe = package.recipe.expand(self.arch);
         let test = recipe.test.as_ref()?;
         let result = self.package(name);
@@ -85,7 +150,7 @@ impl Builder<'_> {
             limits: limits(&test.limits),
         };
         let step = self.add(Label::new(&id, "test"), Work::Run(run), inputs);
-        self.tests.insert(name.clone(), step);
+        self.tests.insert(made, step);
         Some(step)
     }
 
@@ -116,6 +181,23 @@ impl Builder<'_> {
 
     /// Plans a configured Debian root.
     pub(super) fn root(&mut self, id: &Id, part: &str, root: &LockedRoot) -> StepId {
+        let unpacked = self.unpacked(id, part, root);
+        let script = root::configure();
+        let configure = Run {
+            rules: root::RULES,
+            kind: RunKind::System,
+            argv: script.argv,
+            env: script.env,
+            cwd: GuestPath::root(),
+            placed: Vec::new(),
+            arch: self.arch,
+            limits: sandbox::Limits::default(),
+        };
+        self.add(Label::new(id, part), Work::Run(configure), vec![unpacked])
+    }
+
+    /// Plans a Debian root that is not configured: files of its packages.
+    fn unpacked(&mut self, id: &Id, part: &str, root: &LockedRoot) -> StepId {
         let arch = self.arch;
         let pins = root.on(arch);
         let mut files = Vec::with_capacity(pins.len());
@@ -130,19 +212,7 @@ impl Builder<'_> {
             ));
         }
         let unpacked = Work::Root { rules: root::RULES, arch, files };
-        let unpacked = self.add(Label::new(id, format!("{part}:unpack")), unpacked, inputs);
-        let script = root::configure();
-        let configure = Run {
-            rules: root::RULES,
-            kind: RunKind::System,
-            argv: script.argv,
-            env: script.env,
-            cwd: GuestPath::root(),
-            placed: Vec::new(),
-            arch,
-            limits: sandbox::Limits::default(),
-        };
-        self.add(Label::new(id, part), Work::Run(configure), vec![unpacked])
+        self.add(Label::new(id, format!("{part}:unpack")), unpacked, inputs)
     }
 
     /// Plans a source: fetched, unpacked, patched.

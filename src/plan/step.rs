@@ -28,18 +28,20 @@ pub struct Step {
     pub key: Sha256,
 }
 
-/// What people call a step: the recipe and a part of the way to it. Prints as `crun` or `crun:test`.
+/// What people call a step: the recipe and a part of the way to it. Prints as `crun`, `crun:test` or `crun@arm64:test`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label {
     /// The recipe.
     pub recipe: Id,
     /// The part; empty for the result.
     pub part: String,
+    /// The machine that it is for, where it is not the one that plans.
+    pub arch: Option<Arch>,
 }
 
 impl Label {
     pub(super) fn new(recipe: &Id, part: impl Into<String>) -> Self {
-        Self { recipe: recipe.clone(), part: part.into() }
+        Self { recipe: recipe.clone(), part: part.into(), arch: None }
     }
 
     /// Tells whether a person may mean this label: with or without the recipe's role.
@@ -51,6 +53,9 @@ impl Label {
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.recipe.name)?;
+        if let Some(arch) = self.arch {
+            write!(f, "@{arch}")?;
+        }
         if self.part.is_empty() { Ok(()) } else { write!(f, ":{}", self.part) }
     }
 }
@@ -97,6 +102,8 @@ pub enum Work {
         #[serde(skip)]
         files: Vec<String>,
     },
+    /// Fits an unpacked root to be read from outside it: tree → tree.
+    Beside { rules: u32 },
     /// Runs a script in the sandbox: root and what is placed in it → tree.
     Run(Run),
     /// Puts packages and preloaded images together: trees → tree. One part an input.
@@ -107,6 +114,9 @@ pub enum Work {
     Survey { rules: u32, containerd_config: GuestPath },
     /// Assembles an image from layers: trees → tree, an OCI layout. A base and what it holds come first.
     Image(Assembly),
+    /// Makes one image of the same one for several platforms: trees → tree, an OCI layout with an index. `main` is the
+    /// input that a program takes which knows no index.
+    Index { assembly: u32, main: usize },
 }
 
 /// What a survey leaves.

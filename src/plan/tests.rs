@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::base::{Cancel, Sha256};
+use crate::base::{Cancel, Platforms, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request, oci};
 use crate::lock::{self, BasePin, Elsewhere, Resolver, Unanswered, Update};
@@ -100,7 +100,7 @@ fn plan_with(more: &[(&str, &str)], change: impl Fn(&str, &str) -> String) -> Pl
     for package in ["program", "variant"] {
         files.patches.insert((name(package), "a.patch".to_owned()), patch);
     }
-    Plan::new(&locked, &targets, Arch::Amd64, &files)
+    Plan::new(&locked, &targets, &Platforms::native(Arch::Amd64), &files)
 }
 
 fn changed(path: &str, from: &str, to: &str) -> Plan {

@@ -25,7 +25,7 @@ pub enum Error {
     Conflict { step: String, conflict: Box<store::Conflict>, one: String, other: String },
 
     /// A step is for a machine that this one is not.
-    #[error("step `{step}` runs on {arch}, this machine is another")]
+    #[error("step `{step}` runs programs of {arch}, this machine is another")]
     OtherMachine { step: String, arch: crate::base::Arch },
 
     /// Several steps failed.
@@ -108,7 +108,12 @@ impl Diagnostic for Error {
             Error::Conflict { .. } => {
                 Some(Box::new("leave the path out of one package, or put the packages into two layers"))
             }
-            Error::OtherMachine { arch, .. } => Some(Box::new(format!("build on a machine that is {arch}"))),
+            Error::OtherMachine { arch, .. } => Some(Box::new(format!(
+                "build on a machine that is {arch}, or give the project the package `{}`, whose `bin/qemu-{}` runs such \
+                 programs here",
+                crate::plan::EMULATOR,
+                arch.machine()
+            ))),
             _ => self.inner().and_then(Diagnostic::help),
         }
     }

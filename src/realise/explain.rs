@@ -44,6 +44,7 @@ impl std::fmt::Display for Reason {
 /// A step that would be made may still turn out to give the same action as before; that is known only when its
 /// inputs are there.
 pub fn explain(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Vec<Known>, Error> {
+    let inputs = plan.inputs();
     let mut known = vec![Known::NotNeeded; plan.steps.len()];
     let mut open = wanted.to_vec();
     while let Some(step) = open.pop() {
@@ -53,7 +54,7 @@ pub fn explain(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Vec<Know
         known[step] = match recall(plan, step, store)? {
             Some(artifact) => Known::There(artifact),
             None => {
-                open.extend(&plan.steps[step].inputs);
+                open.extend(&inputs[step]);
                 Known::Absent(reason(plan, step, store)?)
             }
         };

@@ -10,7 +10,7 @@ use super::{Context, Error};
 use crate::base::event::{self, Event};
 use crate::base::{Digest, GuestPath};
 use crate::plan::{Mounted, Plan, Run, RunKind, StepId, Work};
-use crate::sandbox::{self, Access, Finished, Identity, Job, Mount, Root};
+use crate::sandbox::{self, Access, Emulator, Finished, Identity, Job, Mount, Root};
 use crate::store::{BlobWriter, Checkout, Owners, Scratch, Store, Tree};
 use crate::{root, store};
 
@@ -96,14 +96,16 @@ pub(super) fn run(
     run: &Run,
     base: &Digest,
     placed: &[Input<'_>],
+    emulator: Option<&Digest>,
     step: &str,
     printed: &mut Printed<'_>,
 ) -> Result<Tree, Error> {
     let store = context.store;
-    let laid = lay(context, run, base, placed)?;
+    let laid = lay(context, run, base, placed, emulator)?;
     if run.kind == RunKind::System {
-        let Job { argv, env, mounts, known, limits, .. } = &laid.job;
-        let script = root::Step { argv, env, mounts, known, limits: *limits };
+        let Job { argv, env, mounts, known, limits, emulator, .. } = &laid.job;
+        let emulator = emulator.as_ref();
+        let script = root::Step { argv, env, mounts, known, emulator, limits: *limits };
         let result =
             root::run(store, context.sandbox, base, &script, &mut |part| printed.take(part), context.cancel);
         return match result {
@@ -136,14 +138,16 @@ fn stopped(step: &str, source: sandbox::Error, printed: &mut Printed<'_>) -> Err
     }
 }
 
-/// Opens a shell where a step's script would run, with its mounts, environment and ids. The inputs must be there.
+/// Opens a shell where a step's script would run, with its mounts, environment and ids. `inputs` must be there, as
+/// [`Plan::inputs`] has them.
 ///
 /// The script lies in `/step.sh`.
 pub fn shell(plan: &Plan, step: StepId, inputs: &[Digest], context: &Context<'_>) -> Result<Finished, Error> {
     let Work::Run(run) = &plan.steps[step].work else { unreachable!("only runs have a shell") };
     let (base, placed) = inputs.split_first().expect("a run has a root");
+    let emulator = placed.get(run.placed.len());
     let placed = place(run, placed);
-    let mut laid = lay(context, run, base, &placed)?;
+    let mut laid = lay(context, run, base, &placed, emulator)?;
     let script = laid.scratch.path().join("step.sh");
     let text = run.argv.last().map_or("", String::as_str);
     fs_err::write(&script, text).map_err(|error| store::Error::from_io("write", &script, error))?;
@@ -163,7 +167,13 @@ pub fn shell(plan: &Plan, step: StepId, inputs: &[Digest], context: &Context<'_>
 }
 
 /// Lays out what a run sees.
-fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) -> Result<Laid, Error> {
+fn lay(
+    context: &Context<'_>,
+    run: &Run,
+    base: &Digest,
+    placed: &[Input<'_>],
+    emulator: Option<&Digest>,
+) -> Result<Laid, Error> {
     let store = context.store;
     let scratch = store.scratch()?;
     let checkout = store.checkout(base)?;
@@ -214,6 +224,13 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
             Mounted::File => copy_file(store, digest, &scratch.path().join(path.relative()))?,
         }
     }
+    let mut program = None;
+    if let Some(digest) = emulator {
+        let checkout = store.checkout(digest)?;
+        known.insert(checkout.path().to_owned(), *digest);
+        program = Some(Emulator { arch: run.arch, dir: checkout.path().to_owned() });
+        checkouts.push(checkout);
+    }
     let mut env = run.env.clone();
     env.insert("JOBS".to_owned(), context.jobs.to_string());
     let job = Job {
@@ -223,6 +240,7 @@ fn lay(context: &Context<'_>, run: &Run, base: &Digest, placed: &[Input<'_>]) ->
         root,
         mounts,
         identity,
+        emulator: program,
         limits: run.limits,
         known,
     };

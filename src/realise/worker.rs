@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::job::{self, Printed};
 use super::schedule::{self, Lane};
 use super::{Context, Error, Outcome, explain, layer};
 use super::{action, base};
 use crate::base::event::{self, Activity, Event};
-use crate::base::{Blame, Digest, Sha256};
+use crate::base::{Arch, Blame, Digest, Sha256};
 use crate::fetch::cargo;
 use crate::plan::{self, Fetch, Plan, Run, StepId, Work};
 use crate::store::{ActionResult, Store};
@@ -21,6 +22,8 @@ pub(super) struct Worker<'a> {
     thorough: bool,
     /// Steps that turned out to be made already.
     reused: Mutex<BTreeSet<StepId>>,
+    /// Whether it was told that an emulator is at work.
+    emulated: AtomicBool,
 }
 
 /// Which key the log of a step is kept under.
@@ -36,7 +39,7 @@ pub fn log(store: &Store, plan: &Plan, step: StepId) -> Result<Option<Digest>, E
 
 impl<'a> Worker<'a> {
     pub(super) fn new(plan: &'a Plan, context: &'a Context<'a>, thorough: bool) -> Self {
-        Self { plan, context, thorough, reused: Mutex::default() }
+        Self { plan, context, thorough, reused: Mutex::default(), emulated: AtomicBool::new(false) }
     }
 
     pub(super) fn outcome(self, artifacts: BTreeMap<StepId, Digest>, made: Vec<StepId>) -> Outcome {
@@ -114,9 +117,14 @@ impl<'a> Worker<'a> {
                     files.iter().zip(inputs).map(|(file, &digest)| root::Package { file, digest }).collect();
                 Ok(root::unpack(store, &packages, self.context.events, self.context.cancel)?)
             })?,
+            Work::Beside { .. } => root::beside(store.tree(&inputs[0])?),
             Work::Layer { parts } => layer::layer(self.plan, step, parts, inputs, self.context)?,
             Work::Node { node } => layer::configuration(node, inputs, store)?,
             Work::Survey { containerd_config, .. } => layer::survey(containerd_config, inputs, store)?,
+            Work::Index { main, .. } => {
+                let images = inputs.iter().map(|input| store.tree(input)).collect::<Result<Vec<_>, _>>()?;
+                image::join(store, &images, *main)?
+            }
             Work::Image(assembly) => {
                 let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };
                 let (base, own) = match inputs {
@@ -152,6 +160,7 @@ impl<'a> Worker<'a> {
     /// Runs a script, or recalls what the same action gave.
     fn run(&self, step: StepId, run: &Run, inputs: &[Digest]) -> Result<Digest, Error> {
         let (root, placed) = inputs.split_first().expect("a run has a root");
+        let emulator = placed.get(run.placed.len());
         let placed = job::place(run, placed);
         let action = action::digest(run, root, &placed);
         let store = self.store();
@@ -164,18 +173,33 @@ impl<'a> Worker<'a> {
             return Ok(result.tree);
         }
         let label = self.plan.steps[step].labels[0].to_string();
+        let mut name = label.clone();
         if Some(run.arch) != crate::base::Arch::host() {
-            return Err(Error::OtherMachine { step: label, arch: run.arch });
+            if emulator.is_none() {
+                return Err(Error::OtherMachine { step: label, arch: run.arch });
+            }
+            name += " under qemu-user";
+            self.tell_of_emulator(&label, run.arch);
         }
-        self.told(Activity::Build, label.clone(), || {
+        self.told(Activity::Build, name, || {
             let mut printed = Printed::new(self.context)?;
-            let result = job::run(self.context, run, root, &placed, &label, &mut printed);
+            let result = job::run(self.context, run, root, &placed, emulator, &label, &mut printed);
             let log = printed.finish()?;
             store.put_memo(&log_key(&key), &log)?;
             let tree = store.put_tree(&result?)?;
             store.put_action_result(&action, &ActionResult { tree, log: Some(log) })?;
             Ok(tree)
         })
+    }
+
+    /// Warns of the time that it takes, once.
+    fn tell_of_emulator(&self, step: &str, arch: Arch) {
+        if !self.emulated.swap(true, Ordering::Relaxed) {
+            let message = format!(
+                "`{step}` has to run programs of {arch}, under qemu-user: some 10 times slower than on a machine of that kind"
+            );
+            self.context.events.emit(Event::Warning { message });
+        }
     }
 
     /// Tells that something goes on, and how it ended.

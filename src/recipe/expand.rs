@@ -41,6 +41,9 @@ impl Package {
     pub(super) fn places(&mut self) -> Vec<Place<'_>> {
         let mut places = Vec::new();
         map(&mut places, &["build", "env"], &mut self.build.env);
+        if let Some(cross) = &mut self.build.cross {
+            map(&mut places, &["build", "cross", "env"], &mut cross.env);
+        }
         if let Some(test) = &mut self.test {
             map(&mut places, &["test", "env"], &mut test.env);
         }

@@ -41,7 +41,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use error::near;
 pub use error::{Error, Fault, Problem};
 pub use image::{Base, Config, Image, Kubernetes, Layer, Node, Platform, System};
-pub use package::{Build, Limits, Package, PackageSource, Source, Sources, Test};
+pub use package::{Architecture, Build, Cross, Limits, Package, PackageSource, Source, Sources, Test};
 pub use runtime::{ExampleContainer, OptionValue, Runtime, TrialPod};
 pub use schema::{schema, schemas};
 pub use substitute::substitute;

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::Variant;
 use super::value::{Size, Time};
-use crate::base::{GuestPath, Name};
+use crate::base::{Arch, GuestPath, Name};
 pub use crate::fetch::Source;
 
 /// A package: sources that are fetched, a script that builds them, a script that tries the result.
@@ -26,6 +26,9 @@ pub struct Package {
     pub homepage: Option<String>,
     /// One sentence for people.
     pub description: Option<String>,
+    /// Which machines the package is for.
+    #[serde(default)]
+    pub architecture: Architecture,
     /// The only source, under the package's own name. Use `[sources.NAME]` for several.
     pub source: Option<PackageSource>,
     /// Several sources, each under its own name. The first one is where the build script starts and what
@@ -65,6 +68,32 @@ impl Package {
     pub fn places_of_inputs(&self) -> impl Iterator<Item = &Name> {
         let test = self.test.iter().flat_map(|test| &test.inputs);
         self.build.inputs.iter().chain(test.filter(|input| !self.build.inputs.contains(input)))
+    }
+}
+
+/// Which machines a package is for, in Debian's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// It is built for each.
+    #[default]
+    Any,
+    /// Its result is the same for each: it is built once, on the machine at hand, with `$ARCH` that machine's.
+    All,
+    /// It is there for 64-bit x86 only.
+    Amd64,
+    /// It is there for 64-bit ARM only.
+    Arm64,
+}
+
+impl Architecture {
+    /// Tells whether the package can be part of what is for a machine.
+    pub fn covers(self, arch: Arch) -> bool {
+        match self {
+            Architecture::Any | Architecture::All => true,
+            Architecture::Amd64 => arch == Arch::Amd64,
+            Architecture::Arm64 => arch == Arch::Arm64,
+        }
     }
 }
 
@@ -184,9 +213,42 @@ pub struct Build {
     /// What the script may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// How the same script makes the package on another machine than it is for. Without it the script runs in a root
+    /// of that other machine, under an emulator.
+    pub cross: Option<Cross>,
     /// The script, for `/bin/sh -eu`. Starts in `/build/<first source>`, leaves its result in `$OUT`; has
     /// `$JOBS`, `$ARCH`, `$MACHINE`, `$TRIPLET` and `$VERSION`.
     pub script: String,
+}
+
+/// How a package is built on another machine than it is for: with the tools of the one and the libraries of the other.
+/// `$ARCH`, `$MACHINE` and `$TRIPLET` are the target's. Set as well: `$CC`, `$CXX`, `$AR`, `$RANLIB`, `$NM`, `$STRIP`;
+/// `$host_alias`, by which `./configure` takes the target; `$GOARCH`; where there are `libraries`, what makes
+/// `pkg-config` find those.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Cross {
+    /// Debian packages of the machine that builds, such as `gcc-{triplet}`; by default the build's. `{triplet}` and
+    /// `{arch}` are the target's, the first as names of Debian packages have it.
+    pub packages: Option<Vec<String>>,
+    /// Debian packages of the target, which lie unpacked in `/target` with all that they need: headers and libraries.
+    #[serde(default)]
+    pub libraries: Vec<String>,
+    /// Environment variables beside those of the build.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Lines of shell before the script.
+    pub before: Option<String>,
+}
+
+impl Cross {
+    /// Puts the names for `target` in a list of [`Cross::packages`].
+    pub fn packages_for(packages: &[String], target: Arch) -> Vec<String> {
+        let expand = |text: &String| {
+            text.replace("{triplet}", &target.debian_triplet()).replace("{arch}", target.name())
+        };
+        packages.iter().map(expand).collect()
+    }
 }
 
 /// How a package is tried: a script in the build's root that sees the result at `/out`, read-only.

@@ -157,6 +157,13 @@ impl Checks<'_> {
         self.reference(Role::Suite, &build.root, &["build".into(), "root".into()]);
         self.references(Role::Package, &build.inputs, &["build".into(), "inputs".into()]);
         self.once(&build.packages, &["build".into(), "packages".into()]);
+        if let Some(cross) = &build.cross {
+            self.once(
+                cross.packages.as_deref().unwrap_or_default(),
+                &["build".into(), "cross".into(), "packages".into()],
+            );
+            self.once(&cross.libraries, &["build".into(), "cross".into(), "libraries".into()]);
+        }
         self.once(&build.patches, &["build".into(), "patches".into()]);
         let folder = format!("patches/{}", self.id.name);
         for (index, patch) in build.patches.iter().enumerate() {
@@ -207,7 +214,7 @@ impl Checks<'_> {
         if self.problems.len() > before {
             return;
         }
-        for arch in Arch::ALL {
+        for arch in Arch::ALL.into_iter().filter(|arch| package.architecture.covers(*arch)) {
             let replace = |text: &str| substitute(text, &|name| package.variable(name, arch));
             if let Err(reason) = source.fetch.request(arch, &replace) {
                 self.at(Fault::Value(reason), path);

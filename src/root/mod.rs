@@ -9,11 +9,13 @@
 //! - [`configure`] is plain data: what the sandbox is to run in the unpacked root. It calls `preinst install`, then
 //!   `dpkg --configure`, and processes triggers, without starting any service.
 //! - [`run`] runs such a script as administrator over a changeable root and gives the tree that it leaves.
+//! - [`beside`] fits a root that is not run, but read from outside it.
 //! - [`settle`] is the one place that knows what differs between two runs, and takes it away.
 //!
 //! Never: the host's dpkg, network, the host's users. Every owner is a number from a package or one that was
 //! recorded in the sandbox.
 
+mod beside;
 mod configure;
 mod control;
 mod database;
@@ -26,6 +28,7 @@ mod settle;
 mod tests;
 mod unpack;
 
+pub use beside::{BESIDE, beside};
 pub use configure::{Script, configure, script};
 pub use error::Error;
 pub use run::{Step, run};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Error;
 use crate::base::{Cancel, Digest, GuestPath};
-use crate::sandbox::{self, Finished, Identity, Job, Limits, Mount, Root, Sandbox};
+use crate::sandbox::{self, Emulator, Finished, Identity, Job, Limits, Mount, Root, Sandbox};
 use crate::store::{Owners, Store, Tree};
 
 /// What is run, as plain data.
@@ -19,6 +19,8 @@ pub struct Step<'a> {
     pub mounts: &'a [Mount],
     /// Which trees those mounts are, as far as that is known.
     pub known: &'a BTreeMap<PathBuf, Digest>,
+    /// What runs its programs, if they are another machine's.
+    pub emulator: Option<&'a Emulator>,
     /// When it is stopped.
     pub limits: Limits,
 }
@@ -51,6 +53,7 @@ pub fn run(
         root,
         mounts: step.mounts.to_vec(),
         identity: Identity::Administrator,
+        emulator: step.emulator.cloned(),
         limits: step.limits,
         known: known.clone(),
     };

@@ -48,6 +48,10 @@ pub enum Error {
     #[diagnostic(help("{fix}"))]
     NoNamespaces { reason: io::Error, fix: String },
 
+    #[error("this host runs no programs of {arch} for nodeimg: {reason}")]
+    #[diagnostic(help("{fix}"))]
+    NoEmulator { arch: crate::base::Arch, reason: io::Error, fix: String },
+
     #[error("overlayfs can't be mounted in a user namespace here: {reason}")]
     NoOverlay { reason: io::Error },
 

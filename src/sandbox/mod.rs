@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Cancel, Digest, GuestPath};
+use crate::base::{Arch, Cancel, Digest, GuestPath};
 
 /// A process to run, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Job {
     pub mounts: Vec<Mount>,
     /// Who the process is.
     pub identity: Identity,
+    /// What runs programs of another machine than this one.
+    pub emulator: Option<Emulator>,
     /// When the job is stopped.
     pub limits: Limits,
     /// Which of the folders above that are only read hold which tree, as far as that is known: where they have to be sent
@@ -54,6 +56,23 @@ pub enum Root {
     Changeable { lower: PathBuf, changes: PathBuf },
     /// The host directory itself, a private copy: for hosts where overlayfs can't be mounted.
     Writable { dir: PathBuf },
+}
+
+/// Runs a job's programs where they are for another machine. The job doesn't see it, and sees the same as on a machine
+/// of that kind, but for time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emulator {
+    /// The machine that the programs are for.
+    pub arch: Arch,
+    /// A folder of this machine with the static program `bin/qemu-<machine>`.
+    pub dir: PathBuf,
+}
+
+impl Emulator {
+    /// Gives the program.
+    pub fn program(&self) -> PathBuf {
+        self.dir.join(format!("bin/qemu-{}", self.arch.machine()))
+    }
 }
 
 /// A host path made visible to the job.

@@ -145,6 +145,7 @@ pub(super) fn paths(job: &mut Job) -> Vec<(&mut PathBuf, Kind)> {
         }
         Root::Writable { dir } => paths.push((dir, Kind::Own)),
     }
+    paths.extend(job.emulator.iter_mut().map(|emulator| (&mut emulator.dir, Kind::Input)));
     paths.extend(job.mounts.iter_mut().map(|mount| {
         let kind = match mount.access {
             crate::sandbox::Access::ReadOnly => Kind::Input,

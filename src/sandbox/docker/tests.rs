@@ -164,6 +164,7 @@ fn job() -> Job {
             mount("/home/script", "/step.sh", Access::ReadOnly),
         ],
         identity: Identity::Builder,
+        emulator: None,
         limits: Limits { time: Duration::from_secs(1), ..Limits::default() },
         // A folder that is written to is not what it was, whatever is said.
         known: [("/store/root", "r"), ("/store/input", "i"), ("/scratch/out", "o")]

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::Digest;
+use crate::base::{Arch, Digest};
 use crate::sandbox::{Error, Finished, Job, Limit};
 
 /// A message is a job at most.
@@ -73,6 +73,7 @@ pub(super) enum Fault {
     Limit { limit: Limit, detail: String },
     NoSpace { left: u64 },
     NoOverlay { errno: i32 },
+    NoEmulator { arch: Arch, errno: i32, fix: String },
     NoNamespaces { errno: i32, fix: String },
     Other { what: String, reason: String },
 }
@@ -84,6 +85,7 @@ impl From<Error> for Fault {
             Error::Limit { limit, detail } => Fault::Limit { limit, detail },
             Error::NoSpace { left } => Fault::NoSpace { left },
             Error::NoOverlay { reason } => Fault::NoOverlay { errno: errno(&reason) },
+            Error::NoEmulator { arch, reason, fix } => Fault::NoEmulator { arch, errno: errno(&reason), fix },
             Error::NoNamespaces { reason, fix } => Fault::NoNamespaces { errno: errno(&reason), fix },
             Error::Setup { what, reason } => Fault::Other { what, reason: reason.to_string() },
             Error::Io { what, source } => Fault::Other { what: what.to_owned(), reason: source.to_string() },
@@ -100,6 +102,7 @@ impl Fault {
             Fault::Limit { limit, detail } => Error::Limit { limit, detail },
             Fault::NoSpace { left } => Error::EngineFull { host: host.to_owned(), left },
             Fault::NoOverlay { errno } => Error::NoOverlay { reason: reason(errno) },
+            Fault::NoEmulator { arch, errno, fix } => Error::NoEmulator { arch, reason: reason(errno), fix },
             Fault::NoNamespaces { errno, fix } => Error::NoNamespaces {
                 reason: reason(errno),
                 fix: format!("on the machine of the engine at `{host}`: {fix}"),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::process::{Pid, Signal, WaitOptions, getgid, getuid, waitpid};
 
-use super::{MARK, Order, Report, init};
+use super::{MARK, Order, Report, binfmt, init};
 use crate::sandbox::Identity;
 
 /// What failed while the sandbox was set up.
@@ -51,6 +51,12 @@ fn stage_one(socket: UnixStream) -> Option<i32> {
         send(&mut socket, &Report::Setup { what: failure.what, errno: failure.errno });
         return None;
     }
+    if let Some(emulator) = &order.job.emulator
+        && let Err(errno) = binfmt::enter(emulator)
+    {
+        send(&mut socket, &Report::NoEmulator { arch: emulator.arch, errno });
+        return None;
+    }
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     // SAFETY: the process has one thread and shares nothing that these namespaces split.
     if unsafe { libc::unshare(NAMESPACES) } != 0 {
@@ -62,10 +68,7 @@ fn stage_one(socket: UnixStream) -> Option<i32> {
         Identity::Builder => 1000,
         Identity::Administrator => 0,
     };
-    let mapped = write("/proc/self/setgroups", "deny")
-        .and_then(|()| write("/proc/self/uid_map", &format!("{inside} {uid} 1")))
-        .and_then(|()| write("/proc/self/gid_map", &format!("{inside} {gid} 1")));
-    if let Err(error) = mapped {
+    if let Err(error) = map_ids((inside, inside), (uid, gid)) {
         send(&mut socket, &Report::NoNamespaces { errno: error.raw_os_error().unwrap_or(0) });
         return None;
     }
@@ -97,6 +100,13 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
+
+/// Makes one user and one group of a new user namespace those of the one that it was made in.
+pub(super) fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> std::io::Result<()> {
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("{} {} 1", inside.0, outside.0))?;
+    write("/proc/self/gid_map", &format!("{} {} 1", inside.1, outside.1))
+}
 
 /// Has the kernel kill this process when its parent dies.
 pub(super) fn die_with_parent() -> Result<(), Failure> {

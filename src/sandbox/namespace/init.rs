@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, pidfd_open
 
 use super::enter::{During as _, Failure, die_with_parent, send};
 use super::watch::Watch;
-use super::{Order, Report, filter, mounts, owners};
+use super::{Order, Report, binfmt, filter, mounts, owners};
 use crate::sandbox::{Exit, Finished, Identity, Job};
 
 /// Capabilities that an administrator keeps (linux/capability.h): those that act on the files it sees.
@@ -50,6 +50,9 @@ fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
     rustix::system::sethostname(b"nodeimg").during("set its host name")?;
     rustix::system::setdomainname(b"(none)").during("set its domain name")?;
     loopback()?;
+    if job.emulator.is_none() {
+        binfmt::shield();
+    }
     mounts::build(job)?;
     let nofile = rustix::process::getrlimit(Resource::Nofile).maximum.map_or(65536, |most| most.min(65536));
     for (resource, value) in [

@@ -11,6 +11,7 @@
 //! same job gives the same bytes. If nodeimg dies, stage one and PID 1 die with it (`PR_SET_PDEATHSIG`), and with PID 1
 //! the kernel kills every process of the namespace.
 
+mod binfmt;
 mod enter;
 mod filter;
 mod init;
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Limit};
 use super::{Finished, Job, Sandbox};
-use crate::base::Cancel;
+use crate::base::{Arch, Cancel};
 
 pub(super) use enter::enter_if_asked;
 
@@ -45,6 +46,7 @@ enum Report {
     NoSpace { left: u64 },
     NoNamespaces { errno: i32 },
     NoOverlay { errno: i32 },
+    NoEmulator { arch: Arch, errno: i32 },
     Setup { what: String, errno: i32 },
 }
 
@@ -164,8 +166,24 @@ fn conclude(report: Option<Report>) -> Result<Finished, Error> {
             Err(Error::NoNamespaces { reason, fix: namespace_fix() })
         }
         Some(Report::NoOverlay { errno }) => Err(Error::NoOverlay { reason: reason(errno) }),
+        Some(Report::NoEmulator { arch, errno }) => {
+            Err(Error::NoEmulator { arch, reason: reason(errno), fix: emulator_fix(errno, arch) })
+        }
         Some(Report::Setup { what, errno }) => Err(Error::Setup { what, reason: reason(errno) }),
         None => Err(Error::Lost),
+    }
+}
+
+/// Says what lets this host run programs of another machine.
+fn emulator_fix(errno: i32, arch: Arch) -> String {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let elsewhere = format!("or build on a machine that is {arch}");
+    match errno {
+        libc::ENODEV => format!("run `sudo modprobe binfmt_misc`, {elsewhere}"),
+        _ => format!(
+            "nodeimg uses the project's own emulator and no handler that the host has: that takes Linux 6.7 or newer \
+             with binfmt_misc, and this is {release}; build on such a host, {elsewhere}"
+        ),
     }
 }
 
