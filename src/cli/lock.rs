@@ -46,7 +46,10 @@ pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
             session.progress.line(&format!("{:>10} {trusted}", "trusted"));
         }
         for id in &resolution.unused {
-            let line = format!("{id}: upstream publishes no hash, so it is locked at first use: nodeimg lock {}", id.name);
+            let line = format!(
+                "{id}: upstream publishes no hash, so it is locked at first use: nodeimg lock {}",
+                id.name
+            );
             session.progress.line(&format!("{:>10} {line}", "left out"));
         }
         let files = match resolution.files.len() {

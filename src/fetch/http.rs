@@ -58,7 +58,10 @@ impl Source {
             })
             .transpose()?;
         if sha256.is_some() && self.trust.is_some() {
-            return Err("`sha256` and `trust` exclude each other: what has a hash is not trusted at first sight".into());
+            return Err(
+                "`sha256` and `trust` exclude each other: what has a hash is not trusted at first sight"
+                    .into(),
+            );
         }
         Ok(Request {
             url: substitute(self.url.on(arch).ok_or_else(|| missing("url"))?)?,

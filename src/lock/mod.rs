@@ -183,7 +183,8 @@ pub fn check(project: &Project, targets: &[Id], all: bool) -> Result<(), Error> 
 /// Tells whether a recipe is locked at first use, and has no lock yet.
 fn is_unused(project: &Project, id: &Id) -> bool {
     let package = project.packages.get(&id.name).filter(|_| id.role == Role::Package);
-    package.is_some_and(|package| package.is_trusted_on_first_use()) && !project.path().join(path(id)).exists()
+    package.is_some_and(|package| package.is_trusted_on_first_use())
+        && !project.path().join(path(id)).exists()
 }
 
 /// The hash that a root's request names its suite's pin by.

@@ -75,7 +75,11 @@ pub struct Trusted {
 impl std::fmt::Display for Trusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { recipe, request, pin } = self;
-        write!(f, "{} on first use: upstream publishes no hash of {request}, sha256 {} was there", recipe.name, pin.sha256)
+        write!(
+            f,
+            "{} on first use: upstream publishes no hash of {request}, sha256 {} was there",
+            recipe.name, pin.sha256
+        )
     }
 }
 
