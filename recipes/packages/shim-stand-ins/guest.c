@@ -1,9 +1,29 @@
 #include "guest.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wasi.h>
 #include <wasmtime.h>
+
+// What is used of libwasmtime, which a guest's host opens when it runs: the shim itself needs none.
+#define CALLS(each) \
+    each(wasi_config_inherit_stderr) each(wasi_config_inherit_stdout) each(wasi_config_new) \
+    each(wasi_config_preopen_dir) each(wasi_config_set_argv) each(wasi_config_set_env) \
+    each(wasi_config_set_stdout_file) each(wasm_byte_vec_delete) each(wasm_engine_new) \
+    each(wasm_functype_delete) each(wasm_functype_new) each(wasm_valtype_new) each(wasm_valtype_vec_new) \
+    each(wasm_valtype_vec_new_empty) each(wasmtime_caller_context) each(wasmtime_caller_export_get) \
+    each(wasmtime_context_set_wasi) each(wasmtime_error_delete) each(wasmtime_error_exit_status) \
+    each(wasmtime_error_message) each(wasmtime_func_call) each(wasmtime_instance_export_get) \
+    each(wasmtime_linker_define_func) each(wasmtime_linker_define_wasi) each(wasmtime_linker_delete) \
+    each(wasmtime_linker_instantiate) each(wasmtime_linker_new) each(wasmtime_memory_data) \
+    each(wasmtime_memory_data_size) each(wasmtime_module_new) each(wasmtime_store_context) \
+    each(wasmtime_store_delete) each(wasmtime_store_new) each(wasmtime_trap_new)
+
+#define MEMBER(name) __typeof__(name) *name;
+static struct {
+    CALLS(MEMBER)
+} w;
 
 struct guest {
     wasm_engine_t *engine;
@@ -29,17 +49,26 @@ static char *served_at;
 
 static char *told(wasmtime_error_t *error) {
     wasm_name_t message;
-    wasmtime_error_message(error, &message);
+    w.wasmtime_error_message(error, &message);
     char *text = strndup(message.data, message.size);
-    wasm_name_delete(&message);
-    wasmtime_error_delete(error);
+    w.wasm_byte_vec_delete(&message);
+    w.wasmtime_error_delete(error);
     return text;
 }
 
+static char *open_library(void) {
+    void *library = dlopen("libwasmtime.so", RTLD_NOW);
+    if (library == NULL) return dlerror();
+#define OPEN(name) if ((w.name = (__typeof__(name) *)dlsym(library, #name)) == NULL) return "libwasmtime.so lacks " #name;
+    CALLS(OPEN)
+    return NULL;
+}
+
 struct guest *guest_load(const uint8_t *bytes, size_t size, char **why) {
+    if ((*why = open_library()) != NULL) return NULL;
     struct guest *guest = calloc(1, sizeof *guest);
-    guest->engine = wasm_engine_new();
-    wasmtime_error_t *error = wasmtime_module_new(guest->engine, bytes, size, &guest->module);
+    guest->engine = w.wasm_engine_new();
+    wasmtime_error_t *error = w.wasmtime_module_new(guest->engine, bytes, size, &guest->module);
     if (error == NULL) return guest;
     *why = told(error);
     return NULL;
@@ -47,25 +76,25 @@ struct guest *guest_load(const uint8_t *bytes, size_t size, char **why) {
 
 static wasmtime_memory_t memory_of(wasmtime_caller_t *caller) {
     wasmtime_extern_t memory = {0};
-    wasmtime_caller_export_get(caller, "memory", 6, &memory);
+    w.wasmtime_caller_export_get(caller, "memory", 6, &memory);
     return memory.of.memory;
 }
 
 // Copies a text out of a guest's memory, or gives NULL where it does not lie in it.
 static char *text(wasmtime_caller_t *caller, const wasmtime_val_t *at) {
-    wasmtime_context_t *context = wasmtime_caller_context(caller);
+    wasmtime_context_t *context = w.wasmtime_caller_context(caller);
     wasmtime_memory_t memory = memory_of(caller);
     uint64_t start = (uint32_t)at[0].of.i32, size = (uint32_t)at[1].of.i32;
-    if (start + size > wasmtime_memory_data_size(context, &memory)) return NULL;
-    return strndup((char *)wasmtime_memory_data(context, &memory) + start, size);
+    if (start + size > w.wasmtime_memory_data_size(context, &memory)) return NULL;
+    return strndup((char *)w.wasmtime_memory_data(context, &memory) + start, size);
 }
 
 // Gives a guest a handle, as `expected<handle, error>`.
 static wasm_trap_t *give(wasmtime_caller_t *caller, int32_t at, uint32_t handle) {
-    wasmtime_context_t *context = wasmtime_caller_context(caller);
+    wasmtime_context_t *context = w.wasmtime_caller_context(caller);
     wasmtime_memory_t memory = memory_of(caller);
-    if ((uint64_t)(uint32_t)at + 8 > wasmtime_memory_data_size(context, &memory)) return wasmtime_trap_new("no place", 8);
-    uint8_t *place = wasmtime_memory_data(context, &memory) + (uint32_t)at;
+    if ((uint64_t)(uint32_t)at + 8 > w.wasmtime_memory_data_size(context, &memory)) return w.wasmtime_trap_new("no place", 8);
+    uint8_t *place = w.wasmtime_memory_data(context, &memory) + (uint32_t)at;
     place[0] = 0;
     memcpy(place + 4, &handle, sizeof handle);
     return NULL;
@@ -79,7 +108,7 @@ static wasm_trap_t *router_new(void *none, wasmtime_caller_t *caller, const wasm
 static wasm_trap_t *router_get(void *none, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t count,
                                wasmtime_val_t *results, size_t result_count) {
     char *path = text(caller, &args[1]), *handler = text(caller, &args[3]);
-    if (path == NULL || handler == NULL || route_count == ROUTES) return wasmtime_trap_new("no route", 8);
+    if (path == NULL || handler == NULL || route_count == ROUTES) return w.wasmtime_trap_new("no route", 8);
     for (char *c = handler; *c != '\0'; c++) *c = *c == '_' ? '-' : *c;
     routes[route_count].path = path;
     routes[route_count++].handler = handler;
@@ -94,62 +123,62 @@ static wasm_trap_t *server_serve(void *none, wasmtime_caller_t *caller, const wa
 
 static void define(wasmtime_linker_t *linker, const char *name, size_t params, wasmtime_func_callback_t call) {
     wasm_valtype_t *types[8];
-    for (size_t at = 0; at < params; at++) types[at] = wasm_valtype_new(WASM_I32);
+    for (size_t at = 0; at < params; at++) types[at] = w.wasm_valtype_new(WASM_I32);
     wasm_valtype_vec_t in, out;
-    wasm_valtype_vec_new(&in, params, types);
-    wasm_valtype_vec_new_empty(&out);
-    wasm_functype_t *type = wasm_functype_new(&in, &out);
-    wasmtime_linker_define_func(linker, "http-server", 11, name, strlen(name), type, call, NULL, NULL);
-    wasm_functype_delete(type);
+    w.wasm_valtype_vec_new(&in, params, types);
+    w.wasm_valtype_vec_new_empty(&out);
+    wasm_functype_t *type = w.wasm_functype_new(&in, &out);
+    w.wasmtime_linker_define_func(linker, "http-server", 11, name, strlen(name), type, call, NULL, NULL);
+    w.wasm_functype_delete(type);
 }
 
 static wasmtime_error_t *begin(struct guest *guest, wasi_config_t *wasi, struct life *life, wasm_trap_t **trap) {
-    life->store = wasmtime_store_new(guest->engine, NULL, NULL);
-    life->context = wasmtime_store_context(life->store);
-    life->linker = wasmtime_linker_new(guest->engine);
+    life->store = w.wasmtime_store_new(guest->engine, NULL, NULL);
+    life->context = w.wasmtime_store_context(life->store);
+    life->linker = w.wasmtime_linker_new(guest->engine);
     define(life->linker, "router::new", 1, router_new);
     define(life->linker, "router::get", 6, router_get);
     define(life->linker, "server::serve", 4, server_serve);
-    wasmtime_error_t *error = wasmtime_linker_define_wasi(life->linker);
-    if (error == NULL) error = wasmtime_context_set_wasi(life->context, wasi);
+    wasmtime_error_t *error = w.wasmtime_linker_define_wasi(life->linker);
+    if (error == NULL) error = w.wasmtime_context_set_wasi(life->context, wasi);
     if (error != NULL) return error;
-    return wasmtime_linker_instantiate(life->linker, life->context, guest->module, &life->instance, trap);
+    return w.wasmtime_linker_instantiate(life->linker, life->context, guest->module, &life->instance, trap);
 }
 
 static void end(struct life *life) {
-    wasmtime_linker_delete(life->linker);
-    wasmtime_store_delete(life->store);
+    w.wasmtime_linker_delete(life->linker);
+    w.wasmtime_store_delete(life->store);
 }
 
 static int find(struct life *life, const char *name, wasmtime_extern_t *found) {
-    return wasmtime_instance_export_get(life->context, &life->instance, name, strlen(name), found);
+    return w.wasmtime_instance_export_get(life->context, &life->instance, name, strlen(name), found);
 }
 
 int guest_run(struct guest *guest, size_t argc, char **argv, size_t envc, char **names, char **values,
               const char *output) {
-    wasi_config_t *wasi = wasi_config_new();
-    wasi_config_set_argv(wasi, argc, (const char **)argv);
-    wasi_config_set_env(wasi, envc, (const char **)names, (const char **)values);
-    wasi_config_set_stdout_file(wasi, output);
-    wasi_config_inherit_stderr(wasi);
-    wasi_config_preopen_dir(wasi, "/", "/");
+    wasi_config_t *wasi = w.wasi_config_new();
+    w.wasi_config_set_argv(wasi, argc, (const char **)argv);
+    w.wasi_config_set_env(wasi, envc, (const char **)names, (const char **)values);
+    w.wasi_config_set_stdout_file(wasi, output);
+    w.wasi_config_inherit_stderr(wasi);
+    w.wasi_config_preopen_dir(wasi, "/", "/");
     struct life life;
     wasm_trap_t *trap = NULL;
     wasmtime_extern_t start;
     wasmtime_error_t *error = begin(guest, wasi, &life, &trap);
     int status = 0;
     if (error == NULL && trap == NULL && find(&life, "_start", &start))
-        error = wasmtime_func_call(life.context, &start.of.func, NULL, 0, NULL, 0, &trap);
+        error = w.wasmtime_func_call(life.context, &start.of.func, NULL, 0, NULL, 0, &trap);
     if (trap != NULL) status = TRAPPED;
-    if (error != NULL && !wasmtime_error_exit_status(error, &status)) status = TRAPPED;
+    if (error != NULL && !w.wasmtime_error_exit_status(error, &status)) status = TRAPPED;
     end(&life);
     return status;
 }
 
 static wasi_config_t *quiet(void) {
-    wasi_config_t *wasi = wasi_config_new();
-    wasi_config_inherit_stdout(wasi);
-    wasi_config_inherit_stderr(wasi);
+    wasi_config_t *wasi = w.wasi_config_new();
+    w.wasi_config_inherit_stdout(wasi);
+    w.wasi_config_inherit_stderr(wasi);
     return wasi;
 }
 
@@ -161,7 +190,7 @@ const char *slight_begin(struct guest *guest, char **address) {
     if (error != NULL) return told(error);
     if (trap != NULL || !find(&life, "on-server-init", &init)) return "there is none";
     wasmtime_val_t result;
-    error = wasmtime_func_call(life.context, &init.of.func, NULL, 0, &result, 1, &trap);
+    error = w.wasmtime_func_call(life.context, &init.of.func, NULL, 0, &result, 1, &trap);
     if (error != NULL) return told(error);
     if (trap != NULL || served_at == NULL) return "it served nothing";
     end(&life);
@@ -195,17 +224,17 @@ int slight_handle(struct guest *guest, const char *path, uint8_t **body, size_t 
     for (int at = 0; at < 4; at++) ask[at].kind = WASMTIME_I32;
     ask[2].of.i32 = 1;
     ask[3].of.i32 = strlen(path);
-    if (wasmtime_func_call(life.context, &realloc.of.func, ask, 4, &place, 1, &trap) != NULL || trap != NULL) goto done;
-    memcpy(wasmtime_memory_data(life.context, &memory.of.memory) + (uint32_t)place.of.i32, path, strlen(path));
+    if (w.wasmtime_func_call(life.context, &realloc.of.func, ask, 4, &place, 1, &trap) != NULL || trap != NULL) goto done;
+    memcpy(w.wasmtime_memory_data(life.context, &memory.of.memory) + (uint32_t)place.of.i32, path, strlen(path));
     wasmtime_val_t args[PARAMS] = {0}, result;
     for (int at = 0; at < PARAMS; at++) args[at].kind = WASMTIME_I32;
     args[1] = place;
     args[2].of.i32 = strlen(path);
-    if (wasmtime_func_call(life.context, &handler.of.func, args, PARAMS, &result, 1, &trap) != NULL || trap != NULL)
+    if (w.wasmtime_func_call(life.context, &handler.of.func, args, PARAMS, &result, 1, &trap) != NULL || trap != NULL)
         goto done;
     // The answer: `expected<response, error>`.
-    uint8_t *data = wasmtime_memory_data(life.context, &memory.of.memory);
-    uint64_t size = wasmtime_memory_data_size(life.context, &memory.of.memory), at = (uint32_t)result.of.i32;
+    uint8_t *data = w.wasmtime_memory_data(life.context, &memory.of.memory);
+    uint64_t size = w.wasmtime_memory_data_size(life.context, &memory.of.memory), at = (uint32_t)result.of.i32;
     if (at + 32 > size || data[at] != 0) goto done;
     uint16_t code;
     uint32_t text[2] = {0, 0};
