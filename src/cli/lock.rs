@@ -6,7 +6,7 @@ use super::arguments::Lock;
 use super::failure::Failure;
 use super::session::Session;
 use super::text;
-use crate::lock::{self, Change, Step, Update};
+use crate::lock::{self, Change, Step, Trusted, Update};
 use crate::pipeline;
 
 pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
@@ -34,10 +34,23 @@ pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
     session.progress.finish();
     if session.common.json {
         let changes: Vec<_> = resolution.changes.iter().map(change).collect();
-        text::json(&json!({ "changes": changes, "files": resolution.files.keys().collect::<Vec<_>>() }))?;
+        let trusted: Vec<_> = resolution.trusted.iter().map(trusted).collect();
+        let unused: Vec<_> = resolution.unused.iter().map(ToString::to_string).collect();
+        let files: Vec<_> = resolution.files.keys().collect();
+        text::json(&json!({ "changes": changes, "files": files, "trusted": trusted, "unused": unused }))?;
     } else if !session.common.quiet {
         for change in &resolution.changes {
             session.progress.line(&format!("{:>10} {change}", "locked"));
+        }
+        for trusted in &resolution.trusted {
+            session.progress.line(&format!("{:>10} {trusted}", "trusted"));
+        }
+        for id in &resolution.unused {
+            let line = format!(
+                "{id}: upstream publishes no hash, so it is locked at first use: nodeimg lock {}",
+                id.name
+            );
+            session.progress.line(&format!("{:>10} {line}", "left out"));
         }
         let files = match resolution.files.len() {
             0 => "nothing changed".to_owned(),
@@ -46,6 +59,14 @@ pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
         session.progress.line(&format!("{:>10} {files}", "locks"));
     }
     Ok(0)
+}
+
+fn trusted(trusted: &Trusted) -> serde_json::Value {
+    json!({
+        "recipe": trusted.recipe.to_string(),
+        "url": trusted.request.to_string(),
+        "sha256": trusted.pin.sha256.to_string(),
+    })
 }
 
 fn change(change: &Change) -> serde_json::Value {

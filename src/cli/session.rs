@@ -100,6 +100,9 @@ impl Session {
         for change in &resolution.changes {
             self.progress.line(&format!("{:>10} {change}", "locked"));
         }
+        for trusted in &resolution.trusted {
+            self.progress.line(&format!("{:>10} {trusted}", "trusted"));
+        }
         Ok(lock::load(project, targets, &elsewhere)?)
     }
 

@@ -84,23 +84,31 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// The rows, columns as wide as they need to be.
 fn table(report: &Report) -> String {
-    let head = ["HANDLER", "WORKLOAD", "RAN", "EXIT", "FIRST OUTPUT"].map(str::to_owned);
+    // What only servers have is shown where one is.
+    let serves = report.rows.iter().any(|row| row.served.is_some());
+    let width = if serves { 7 } else { 5 };
+    let head = ["HANDLER", "WORKLOAD", "RAN", "EXIT", "FIRST OUTPUT", "ANSWER", "STOPPED"].map(str::to_owned);
     let row = |row: &crate::cluster::Row| {
-        let ran = match (&row.fault, row.exit) {
+        let ran = match (&row.fault, row.ran()) {
             (None, _) => "yes",
-            (Some(_), Some(_)) => "wrong",
-            (Some(_), None) => "no",
+            (Some(_), true) => "wrong",
+            (Some(_), false) => "no",
         };
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let milliseconds = |time: std::time::Duration| format!("{} ms", time.as_millis());
+        let served = row.served.as_ref();
         [
             row.handler.clone().unwrap_or_else(|| "(default)".to_owned()),
             row.workload.clone(),
             ran.to_owned(),
             or_dash(row.exit.map(|code| code.to_string())),
-            or_dash(row.first_output.map(|time| format!("{} ms", time.as_millis()))),
+            or_dash(row.first_output.map(milliseconds)),
+            or_dash(served.and_then(|served| served.status).map(|status| status.to_string())),
+            or_dash(served.and_then(|served| served.stopped).map(milliseconds)),
         ]
     };
-    let rows: Vec<[String; 5]> = std::iter::once(head).chain(report.rows.iter().map(row)).collect();
+    let rows = std::iter::once(head).chain(report.rows.iter().map(row));
+    let rows: Vec<Vec<String>> = rows.map(|row| row.into_iter().take(width).collect()).collect();
     text::table(&rows)
 }
 
@@ -147,6 +155,7 @@ mod tests {
             exit,
             output: String::new(),
             first_output: first.map(Duration::from_millis),
+            served: None,
             fault: fault.map(str::to_owned),
         };
         let report = Report {

@@ -17,10 +17,12 @@ use crate::base::{Cancel, Digest};
 use crate::node::{ExampleContainer, Node, Runtime, TrialClass};
 
 use super::program::{self, Limits};
-use super::{Error, Report, Row, pods};
+use super::{Error, Report, Row, http, pods};
 
 /// All that the containers may take together.
 const LIMIT: Duration = Duration::from_secs(300);
+/// What stops a container whose image says nothing, as the CRI has it.
+const TERM: &str = "SIGTERM";
 const SCRIPT: &str = include_str!("alone.sh");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -47,6 +49,8 @@ pub struct Workload {
     pub platform: String,
     /// What it runs before an example's arguments.
     pub entrypoint: Vec<String>,
+    /// The signal that stops it; by default `SIGTERM`.
+    pub stop_signal: Option<String>,
     /// The image as an archive.
     pub archive: PathBuf,
 }
@@ -76,7 +80,8 @@ pub fn run_alone(trial: &Alone<'_>, cancel: &Cancel) -> Result<Report, Error> {
     let script = work.join("alone.sh").to_string_lossy().into_owned();
     let spaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"];
     let arguments = [&spaces[..], &["sh", &script, &root, &folder]].concat();
-    let env: [(&str, OsString); 2] = [("PATH", PATH.into()), ("LC_ALL", "C.UTF-8".into())];
+    let env: [(&str, OsString); 3] =
+        [("PATH", PATH.into()), ("LC_ALL", "C.UTF-8".into()), ("CURL", http::CURL.into())];
     let begun = Instant::now();
     let limits = Limits { time: LIMIT, cancel };
     let ended = program::run(Path::new("unshare"), &env, &arguments, "", limits);
@@ -90,7 +95,7 @@ pub fn run_alone(trial: &Alone<'_>, cancel: &Cancel) -> Result<Report, Error> {
         other => drop(other?),
     }
     let mut report = Report::new(trial.node, trial.digest, took);
-    let rows = cases.iter().enumerate().map(|(number, case)| row(case, number, work));
+    let rows = cases.iter().enumerate().map(|(number, case)| row(case, number, trial.workloads, work));
     report.rows = rows.collect::<std::io::Result<_>>().map_err(Error::scratch)?;
     Ok(report)
 }
@@ -127,15 +132,35 @@ fn prepare(trial: &Alone<'_>, cases: &[Case<'_>], group: &str, work: &Path) -> s
         fs_err::write(work.join(format!("cases/{number}")), text)?;
         let stdin = case.container.stdin.as_deref().unwrap_or_default();
         fs_err::write(work.join(format!("cases/{number}.stdin")), stdin)?;
+        if let Some(http) = &case.container.http {
+            let signal = stop_signal(case.container, trial.workloads);
+            let text = format!("{}\n{}\n{signal}\n", id(case, number), http.url("127.0.0.1"));
+            fs_err::write(work.join(format!("cases/{number}.http")), text)?;
+        }
     }
     Ok(())
+}
+
+/// Names a container.
+fn id(case: &Case<'_>, number: usize) -> String {
+    format!("{number}-{}", case.container.name)
+}
+
+/// Finds the signal that stops a container.
+fn stop_signal<'a>(container: &ExampleContainer, workloads: &'a [Workload]) -> &'a str {
+    let workload = workloads.iter().find(|workload| workload.reference == container.image);
+    workload.and_then(|workload| workload.stop_signal.as_deref()).unwrap_or(TERM)
 }
 
 /// What `ctr run` is told of a container.
 fn words(case: &Case<'_>, number: usize, group: &str, workloads: &[Workload]) -> Vec<String> {
     let container = case.container;
-    let id = format!("{number}-{}", container.name);
+    let id = id(case, number);
     let mut words = vec!["--rm".to_owned()];
+    if container.http.is_some() {
+        // The network is the trial's own, and one container at a time has it.
+        words.push("--net-host".to_owned());
+    }
     let mut option = |name: &str, value: String| words.extend([format!("--{name}"), value]);
     option("cgroup", format!("/{group}/{id}"));
     let mut annotations = BTreeMap::new();
@@ -171,7 +196,7 @@ fn words(case: &Case<'_>, number: usize, group: &str, workloads: &[Workload]) ->
 }
 
 /// Judges what a container left.
-fn row(case: &Case<'_>, number: usize, work: &Path) -> std::io::Result<Row> {
+fn row(case: &Case<'_>, number: usize, workloads: &[Workload], work: &Path) -> std::io::Result<Row> {
     let text = |kind: &str| {
         let bytes = fs_err::read(work.join(format!("results/{number}.{kind}")))?;
         std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -186,10 +211,33 @@ fn row(case: &Case<'_>, number: usize, work: &Path) -> std::io::Result<Row> {
     if let Some(why) = told.strip_prefix("ctr: ") {
         row.exit = None;
         row.fault = Some(format!("did not start: {}", why.trim()));
+    } else if let Some(asked) = &case.container.http {
+        let mut served = http::read(&text("answer")?).unwrap_or_default();
+        let stopped = text("stopped").ok().and_then(|micros| micros.trim().parse().ok());
+        served.stopped = stopped.map(Duration::from_micros);
+        row.fault = match served.status {
+            Some(_) => http::fault(asked, &served),
+            // It was there to the end of the wait, and then it was stopped.
+            None if served.stopped.is_some() => Some(http::no_answer(asked, &text("refused")?)),
+            None => Some(ended(&row, &told)),
+        };
+        if row.fault.is_none() && served.stopped.is_none() {
+            let signal = stop_signal(case.container, workloads);
+            row.fault = Some(http::did_not_stop(Some(signal), &text("stop")?));
+        }
+        row.served = Some(served);
     } else {
         row.fault = pods::fault(case.container, &row, &told);
     }
     Ok(row)
+}
+
+/// Says that a container was to serve and ended.
+fn ended(row: &Row, told: &str) -> String {
+    let code = row.exit.map_or_else(|| "no code".to_owned(), |code| code.to_string());
+    let last = told.lines().chain(row.output.lines()).filter(|line| !line.trim().is_empty()).next_back();
+    let more = last.map_or_else(String::new, |line| format!(": {}", line.trim()));
+    format!("ended with exit code {code} before it answered{more}")
 }
 
 /// Removes the cgroups that the containers had, on each hierarchy. What is busy still is left to the kernel.
@@ -242,6 +290,7 @@ mod tests {
             memory: Some(64 << 20),
             prints: None,
             exit: 0,
+            http: None,
         };
         let runtime = Runtime {
             handler: "crun-wasmtime".into(),
@@ -259,6 +308,7 @@ mod tests {
             reference: "nodeimg/checks:1".into(),
             platform: "wasi/wasm".into(),
             entrypoint: vec!["/checks.wasm".into()],
+            stop_signal: None,
             archive: PathBuf::new(),
         };
         let annotations = BTreeMap::from([("variant", "compat")]);

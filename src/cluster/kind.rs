@@ -19,6 +19,8 @@ const LOAD: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(30);
 const DELETE: Duration = Duration::from_secs(60);
 const ACCOUNT: Duration = Duration::from_secs(60);
+/// What keeps a pod until it was looked at.
+const FINALIZER: &str = "nodeimg/trial";
 /// How often the cluster is asked for news.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -184,8 +186,45 @@ impl<'a> Cluster<'a> {
 
     /// Asks for a job's pods.
     fn pods(&self, job: &str, cancel: &Cancel) -> Result<Value, Error> {
-        let selector = format!("job-name={job}");
-        self.json(Program::Kubectl, &["get", "pods", "--selector", &selector, "--output", "json"], cancel)
+        self.labelled(&format!("job-name={job}"), cancel)
+    }
+
+    /// Asks for the pods with a label.
+    pub(super) fn labelled(&self, selector: &str, cancel: &Cancel) -> Result<Value, Error> {
+        self.json(Program::Kubectl, &["get", "pods", "--selector", selector, "--output", "json"], cancel)
+    }
+
+    /// Asks for one pod, which is given as a list of one.
+    pub(super) fn pod(&self, name: &str, cancel: &Cancel) -> Result<Value, Error> {
+        let pod = self.json(Program::Kubectl, &["get", "pod", name, "--output", "json"], cancel)?;
+        Ok(serde_json::json!({ "items": [pod] }))
+    }
+
+    /// Keeps a pod from going before it was looked at once more.
+    pub(super) fn hold(&self, pod: &str, cancel: &Cancel) -> Result<(), Error> {
+        self.patch(pod, &format!(r#"{{"metadata":{{"finalizers":["{FINALIZER}"]}}}}"#), cancel)
+    }
+
+    /// Lets a pod go that was held.
+    pub(super) fn let_go(&self, pod: &str, cancel: &Cancel) -> Result<(), Error> {
+        self.patch(pod, r#"{"metadata":{"finalizers":null}}"#, cancel)
+    }
+
+    fn patch(&self, pod: &str, patch: &str, cancel: &Cancel) -> Result<(), Error> {
+        let arguments = ["patch", "pod", pod, "--type", "merge", "--patch", patch];
+        self.call(Program::Kubectl, &arguments, "", ANSWER, cancel).map(drop)
+    }
+
+    /// Has what manifests made deleted, without waiting for the end of it.
+    pub(super) fn delete_workload(&self, manifests: &str, cancel: &Cancel) -> Result<(), Error> {
+        let arguments = ["delete", "-f", "-", "--ignore-not-found", "--wait=false"];
+        self.call(Program::Kubectl, &arguments, manifests, ANSWER, cancel).map(drop)
+    }
+
+    /// Runs a program on the node.
+    pub(super) fn on_node(&self, words: &[&str], cancel: &Cancel) -> Result<String, Error> {
+        let node = self.node();
+        self.call(Program::Docker, &[&["exec", &node], words].concat(), "", ANSWER, cancel)
     }
 
     /// The container that is the node.

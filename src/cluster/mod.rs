@@ -19,6 +19,7 @@
 
 mod alone;
 mod error;
+mod http;
 mod kind;
 mod pods;
 mod program;
@@ -37,6 +38,7 @@ use crate::node::{self, Node};
 
 pub use alone::{Alone, Workload, may_run_alone, run_alone};
 pub use error::Error;
+pub use http::Served;
 pub use report::{Report, Row};
 
 /// The programs that a trial runs, each a package of the project.
@@ -133,6 +135,10 @@ fn examine(cluster: &kind::Cluster<'_>, trial: &Trial<'_>, context: &Context<'_>
     for job in node::jobs(trial.node) {
         step(events, job.name.clone(), || {
             cluster.apply(&job.manifest, cancel)?;
+            if job.serves() {
+                report.rows.extend(http::rows(&job, cluster, EXAMPLES, cancel)?);
+                return Ok(());
+            }
             for container in job.containers {
                 if let Some(text) = &container.stdin {
                     cluster.send(&job.name, &container.name, text, EXAMPLES, cancel)?;

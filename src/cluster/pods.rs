@@ -42,6 +42,12 @@ pub(super) fn running<'a>(pods: &'a Value, container: &str) -> Option<&'a str> {
     statuses.iter().any(runs).then(|| pod["metadata"]["name"].as_str())?
 }
 
+/// Finds a container's status in the first of some pods.
+pub(super) fn status<'a>(pods: &'a Value, container: &ExampleContainer) -> Option<&'a Value> {
+    let statuses = pods["items"][0]["status"]["containerStatuses"].as_array()?;
+    statuses.iter().find(|status| status["name"] == container.name.as_str())
+}
+
 /// Says what became of each container of a job.
 pub(super) fn rows(
     job: &Job<'_>,
@@ -51,10 +57,9 @@ pub(super) fn rows(
 ) -> Result<Vec<Row>, Error> {
     let pod = &pods["items"][0];
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let statuses = pod["status"]["containerStatuses"].as_array().map_or(&[][..], Vec::as_slice);
     let mut rows = Vec::new();
     for container in job.containers {
-        let status = statuses.iter().find(|status| status["name"] == container.name.as_str());
+        let status = status(pods, container);
         let ended = status.map(|status| &status["state"]["terminated"]).filter(|ended| ended.is_object());
         let mut row = Row::new(job.handler, container);
         match ended {
@@ -91,7 +96,7 @@ pub(super) fn fault(container: &ExampleContainer, row: &Row, message: &str) -> O
 }
 
 /// Says why a container has not run.
-fn waiting(pod: &Value, status: Option<&Value>) -> String {
+pub(super) fn waiting(pod: &Value, status: Option<&Value>) -> String {
     let waiting = status.map(|status| &status["state"]["waiting"]).unwrap_or(&Value::Null);
     let condition =
         pod["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["status"] == "False");
@@ -112,13 +117,13 @@ fn first_moment(log: &str) -> Option<Timestamp> {
     log.split(' ').next()?.parse().ok()
 }
 
-fn without_moments(log: &str) -> String {
+pub(super) fn without_moments(log: &str) -> String {
     let text = |line: &str| line.split_once(' ').map_or_else(String::new, |(_, text)| format!("{text}\n"));
     log.lines().map(text).collect()
 }
 
 /// How long after its creation, as containerd knows it, a container came to a moment. Both are the node's clock's.
-fn since(container: &Value, moment: Timestamp) -> Option<Duration> {
+pub(super) fn since(container: &Value, moment: Timestamp) -> Option<Duration> {
     let created: Timestamp = container["CreatedAt"].as_str()?.parse().ok()?;
     Duration::try_from(moment.duration_since(created)).ok()
 }
@@ -172,6 +177,7 @@ mod tests {
             memory: None,
             prints: Some("hello".into()),
             exit: 0,
+            http: None,
         };
         let mut row = Row::new(Some("crun-wasmtime"), &container);
         let message = "out of memory\n";

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Served;
 use crate::base::{Digest, Sha256};
 use crate::node::{ExampleContainer, Node};
 
@@ -56,8 +57,10 @@ pub struct Row {
     pub exit: Option<i64>,
     /// What it printed.
     pub output: String,
-    /// How long its first output took from its creation.
+    /// How long its first output took from its creation, or its first answer if it serves.
     pub first_output: Option<Duration>,
+    /// What it answered, if it serves.
+    pub served: Option<Served>,
     /// What is wrong, if something is.
     pub fault: Option<String>,
 }
@@ -71,8 +74,16 @@ impl Row {
             exit: None,
             output: String::new(),
             first_output: None,
+            served: None,
             fault: None,
         }
+    }
+}
+
+impl Row {
+    /// Tells whether the container ran to an end of its own, or answered.
+    pub fn ran(&self) -> bool {
+        self.exit.is_some() || self.served.as_ref().is_some_and(|served| served.status.is_some())
     }
 }
 
@@ -98,17 +109,25 @@ impl Report {
 
     /// Gives the report for programs.
     pub fn json(&self) -> Value {
+        let served = |served: &Served| {
+            json!({
+                "status": served.status,
+                "body": served.body,
+                "stopped-ms": served.stopped.map(milliseconds),
+            })
+        };
         let row = |row: &Row| {
             json!({
                 "handler": row.handler,
                 "workload": row.workload,
                 "image": row.image,
-                "ran": row.exit.is_some(),
+                "ran": row.ran(),
                 "passed": row.fault.is_none(),
                 "exit": row.exit,
                 "first-output-ms": row.first_output.map(milliseconds),
                 "fault": row.fault,
                 "output": row.output,
+                "http": row.served.as_ref().map(served),
             })
         };
         let kept = |kept: &Kept| json!({ "name": kept.name, "kubeconfig": kept.kubeconfig });
@@ -142,7 +161,12 @@ impl Report {
             if let Some(fault) = &row.fault {
                 let _ = write!(xml, "<failure message=\"{}\"/>", escape(fault));
             }
-            let _ = writeln!(xml, "<system-out>{}</system-out></testcase>", escape(&row.output));
+            let answer = row.served.as_ref().map_or_else(String::new, |served| {
+                let status = served.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+                format!("answer: {status}\n{}\n", served.body)
+            });
+            let output = escape(&format!("{}{answer}", row.output));
+            let _ = writeln!(xml, "<system-out>{output}</system-out></testcase>");
         }
         xml + "</testsuite>\n"
     }
@@ -187,6 +211,7 @@ mod tests {
             memory: None,
             prints: None,
             exit: 0,
+            http: None,
         };
         let mut report = Report {
             reference: "nodeimg/node:1".into(),

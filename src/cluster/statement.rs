@@ -21,6 +21,19 @@ impl Report {
             .iter()
             .filter_map(|row| Some((test(row), milliseconds(row.first_output?).into())))
             .collect();
+        let stopped: Map<String, Value> = self
+            .rows
+            .iter()
+            .filter_map(|row| Some((test(row), milliseconds(row.served.as_ref()?.stopped?).into())))
+            .collect();
+        let mut measured = json!({
+            "readyMilliseconds": milliseconds(self.ready),
+            "memory": self.memory,
+            "firstOutputMilliseconds": first,
+        });
+        if !stopped.is_empty() {
+            measured["stoppedMilliseconds"] = stopped.into();
+        }
         json!({
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{ "name": self.reference, "digest": { "sha256": self.digest.hash.to_string() } }],
@@ -30,11 +43,7 @@ impl Report {
                 "configuration": self.used.iter().map(used).collect::<Vec<_>>(),
                 "passedTests": names(true),
                 "failedTests": names(false),
-                "measured": {
-                    "readyMilliseconds": milliseconds(self.ready),
-                    "memory": self.memory,
-                    "firstOutputMilliseconds": first,
-                },
+                "measured": measured,
             },
         })
     }
@@ -60,6 +69,7 @@ mod tests {
             exit: Some(0),
             output: String::new(),
             first_output: Some(Duration::from_millis(ready / 1000)),
+            served: None,
             fault: fault.map(str::to_owned),
         };
         Report {

@@ -15,8 +15,19 @@ pub struct Source {
     /// Other places with the same bytes.
     #[serde(default)]
     pub also: Vec<String>,
-    /// The file's hash, where somebody has published it: locking then needs no download.
+    /// The file's hash, where somebody has published it: locking then needs no download, and a fetch must match.
     pub sha256: Option<PerArch>,
+    /// `"first-use"` says that nobody publishes a hash: the project keeps no lock of the package, each user makes one
+    /// of what is there when the package is first used.
+    pub trust: Option<Trust>,
+}
+
+/// Whose word it is that a file is the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// Nobody's: what is fetched first is taken, and everything later must be the same.
+    FirstUse,
 }
 
 /// A file and where it may be had.
@@ -31,6 +42,9 @@ pub struct Request {
     /// The hash that the recipe gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// That nobody has given a hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
 }
 
 impl Source {
@@ -43,10 +57,17 @@ impl Source {
                 hashes.on(arch).ok_or_else(|| missing("sha256"))?.parse().map_err(|e| format!("{e}"))
             })
             .transpose()?;
+        if sha256.is_some() && self.trust.is_some() {
+            return Err(
+                "`sha256` and `trust` exclude each other: what has a hash is not trusted at first sight"
+                    .into(),
+            );
+        }
         Ok(Request {
             url: substitute(self.url.on(arch).ok_or_else(|| missing("url"))?)?,
             also: self.also.iter().map(|url| substitute(url)).collect::<Result<_, _>>()?,
             sha256,
+            trust: self.trust,
         })
     }
 

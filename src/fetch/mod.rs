@@ -204,6 +204,11 @@ impl Source {
         }
     }
 
+    /// Tells whether nobody publishes the source's hash, so that each user trusts what is there at first use.
+    pub fn is_trusted_on_first_use(&self) -> bool {
+        matches!(self, Source::Http(source) if source.trust == Some(http::Trust::FirstUse))
+    }
+
     /// Gives the `Cargo.lock` whose crates the source is, relative to the recipe.
     pub fn cargo_lock(&self) -> Option<&str> {
         match self {
@@ -214,6 +219,11 @@ impl Source {
 }
 
 impl Request {
+    /// Tells whether nobody publishes the hash of what is asked for.
+    pub fn is_trusted_on_first_use(&self) -> bool {
+        matches!(self, Request::Http(request) if request.trust == Some(http::Trust::FirstUse))
+    }
+
     /// Asks the network what answers the request now.
     pub fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
         match self {

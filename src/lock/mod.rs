@@ -33,6 +33,10 @@
 //! amd64 = ["debian:pool/main/a/acl/libacl1_2.3.1-3_amd64.deb 22608 sha256:…"]
 //! ```
 //!
+//! A package whose source nobody publishes a hash for (`trust = "first-use"`) is locked when it is first asked for by
+//! name or by what needs it: locking everything leaves it alone until then, and a new pin of it is told
+//! ([`Trusted`]).
+//!
 //! A build plan takes [`Locked`] and never [`Project`], so nothing unpinned is built.
 
 mod change;
@@ -50,7 +54,7 @@ pub use change::{Change, Step};
 pub use difference::Difference;
 pub use error::{Error, Stale, Unanswered};
 pub use file::{BasePin, OciDigest, RootName, VERSION, path};
-pub use resolve::{Resolution, Resolver, Update, resolve};
+pub use resolve::{Resolution, Resolver, Trusted, Update, resolve};
 
 use crate::base::{Arch, Name, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};
@@ -168,23 +172,30 @@ pub type Elsewhere = BTreeMap<Id, PathBuf>;
 pub fn load(project: &Project, targets: &[Id], elsewhere: &Elsewhere) -> Result<Locked, Error> {
     let ids: Vec<_> = project.closure(targets).into_iter().collect();
     let files = open_all(project, &ids, elsewhere)?;
+    let stale = stale(project, &ids, &files)?;
+    if stale.is_empty() { Ok(locked(project, files)) } else { Err(Error::Stale(stale)) }
+}
+
+fn stale(project: &Project, ids: &[Id], files: &BTreeMap<Id, Option<File>>) -> Result<Vec<Stale>, Error> {
     let mut stale = Vec::new();
-    for id in &ids {
-        let differences = differences(project, id, &files)?;
+    for id in ids {
+        let differences = differences(project, id, files)?;
         if !differences.is_empty() {
             stale.push(Stale { recipe: id.clone(), differences });
         }
     }
-    if stale.is_empty() { Ok(locked(project, files)) } else { Err(Error::Stale(stale)) }
+    Ok(stale)
 }
 
-/// Compares the locks of `targets` with their recipes; with `all`, also finds locks whose recipe is gone.
+/// Compares the locks of `targets` with their recipes; with `all`, also finds locks whose recipe is gone, and passes
+/// over what is locked at first use and has not been used.
 pub fn check(project: &Project, targets: &[Id], all: bool) -> Result<(), Error> {
-    let mut stale = match load(project, targets, &Elsewhere::new()) {
-        Ok(_) => Vec::new(),
-        Err(Error::Stale(stale)) => stale,
-        Err(error) => return Err(error),
-    };
+    let mut ids: Vec<_> = project.closure(targets).into_iter().collect();
+    if all {
+        ids.retain(|id| !is_unused(project, id));
+    }
+    let files = open_all(project, &ids, &Elsewhere::new())?;
+    let mut stale = stale(project, &ids, &files)?;
     if all {
         stale.extend(resolve::orphans(project)?.into_iter().map(|(recipe, path)| {
             let file = path.display().to_string();
@@ -192,6 +203,13 @@ pub fn check(project: &Project, targets: &[Id], all: bool) -> Result<(), Error> 
         }));
     }
     if stale.is_empty() { Ok(()) } else { Err(Error::Stale(stale)) }
+}
+
+/// Tells whether a recipe is locked at first use, and has no lock yet.
+fn is_unused(project: &Project, id: &Id) -> bool {
+    let package = project.packages.get(&id.name).filter(|_| id.role == Role::Package);
+    package.is_some_and(|package| package.is_trusted_on_first_use())
+        && !project.path().join(path(id)).exists()
 }
 
 /// The hash that a root's request names its suite's pin by.

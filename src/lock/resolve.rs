@@ -11,7 +11,7 @@ use super::file::{
     self, BaseEntry, BasePin, File, Platform, RootEntry, RootName, RootRequest, SourceEntry, SuiteEntry,
 };
 use super::wanted::{Asked, Wanted, wanted};
-use super::{ASSEMBLY, Error, Unanswered, suite_release};
+use super::{ASSEMBLY, Error, Unanswered, is_unused, suite_release};
 use crate::base::{Arch, Cancel, Name};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request, oci};
@@ -59,6 +59,32 @@ pub struct Resolution {
     pub files: BTreeMap<PathBuf, Option<String>>,
     /// What changes, for people.
     pub changes: Vec<Change>,
+    /// What was pinned though nobody publishes its hash.
+    pub trusted: Vec<Trusted>,
+    /// Recipes that are locked at first use, and so were left alone.
+    pub unused: Vec<Id>,
+}
+
+/// A source that was pinned to what was there, because nobody publishes its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// The package.
+    pub recipe: Id,
+    /// Where it was.
+    pub request: Request,
+    /// What is trusted from now on.
+    pub pin: Pin,
+}
+
+impl std::fmt::Display for Trusted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { recipe, request, pin } = self;
+        write!(
+            f,
+            "{} on first use: upstream publishes no hash of {request}, sha256 {} was there",
+            recipe.name, pin.sha256
+        )
+    }
 }
 
 impl Resolution {
@@ -91,7 +117,8 @@ fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// Locks `targets` and all they need: keeps each pin whose request is as it was, asks for the rest. With `all`, locks
-/// whose recipe is gone are removed. Writes nothing.
+/// whose recipe is gone are removed, and what is locked at first use and has not been used is left alone. Writes
+/// nothing.
 pub fn resolve(
     project: &Project,
     targets: &[Id],
@@ -100,7 +127,10 @@ pub fn resolve(
     resolver: &dyn Resolver,
     cancel: &Cancel,
 ) -> Result<Resolution, Error> {
-    let ids: Vec<_> = project.closure(targets).into_iter().filter(|id| id.role != Role::Runtime).collect();
+    let mut ids: Vec<_> =
+        project.closure(targets).into_iter().filter(|id| id.role != Role::Runtime).collect();
+    let unused: Vec<_> = ids.iter().filter(|id| all && is_unused(project, id)).cloned().collect();
+    ids.retain(|id| !unused.contains(id));
     let (mut old, mut wants) = (BTreeMap::new(), BTreeMap::new());
     for id in &ids {
         let file = match file::open(project, id, None) {
@@ -143,11 +173,17 @@ pub fn resolve(
             wants[id].image.then(|| old[id].as_ref().and_then(|file| file.assembly).unwrap_or(ASSEMBLY));
         new.insert(id, File { suite, assembly, base: bases.remove(id), ..File::default() });
     }
+    let mut resolution = Resolution { unused, ..Resolution::default() };
     for (job, kept) in jobs.iter().zip(kept) {
+        let is_new = kept.is_none();
         let answer = kept.unwrap_or_else(|| known[&run.key(job)].clone());
         let file = new.get_mut(job.id).expect("each job is one of these recipes'");
         match (&job.what, answer) {
             (What::Source(name, platform, asked), Answer::Source(pin)) => {
+                if is_new && asked.request.is_trusted_on_first_use() {
+                    let (recipe, request) = (job.id.clone(), asked.request.clone());
+                    resolution.trusted.push(Trusted { recipe, request, pin });
+                }
                 let entry =
                     SourceEntry { version: asked.version.clone(), request: asked.request.clone(), pin };
                 file.source.entry((*name).clone()).or_default().insert(*platform, entry);
@@ -162,7 +198,6 @@ pub fn resolve(
         }
     }
 
-    let mut resolution = Resolution::default();
     for (id, file) in &new {
         let text = file::write(id, file);
         let path = file::path(id);

@@ -44,40 +44,75 @@ pub(super) fn cluster(node: &Node) -> String {
     }))
 }
 
-/// An example: one Job whose pod has the runtime's example containers side by side.
+/// The label that names what pods belong to.
+pub(super) const NAME_LABEL: &str = "app.kubernetes.io/name";
+
+/// An example: one Job whose pod has the runtime's example containers side by side; where they serve, a Deployment and
+/// its Service.
 pub(super) fn example(runtime: &Runtime) -> String {
-    job(&super::example_name(runtime), Some(&runtime.runtime_class), &BTreeMap::new(), &runtime.example)
+    workload(&super::example_name(runtime), Some(&runtime.runtime_class), &BTreeMap::new(), &runtime.example)
 }
 
-/// A pod of a trial, as a Job.
+/// A pod of a trial, as a Job or a Deployment.
 pub(super) fn trial(name: &str, runtime: &Runtime, pod: &TrialPod) -> String {
     let class = (pod.class == TrialClass::Own).then_some(runtime.runtime_class.as_str());
-    job(name, class, &pod.annotations, &pod.containers)
+    workload(name, class, &pod.annotations, &pod.containers)
 }
 
-fn job(
+fn workload(
     name: &str,
     class: Option<&str>,
     annotations: &BTreeMap<String, String>,
     containers: &[ExampleContainer],
 ) -> String {
-    let mut template = Map::new();
+    let serves = super::serve(containers);
+    let mut metadata = Map::new();
+    if serves {
+        metadata.insert("labels".to_owned(), json!({ NAME_LABEL: name }));
+    }
     if !annotations.is_empty() {
-        template.insert("metadata".to_owned(), json!({ "annotations": annotations }));
+        metadata.insert("annotations".to_owned(), json!(annotations));
+    }
+    let mut template = Map::new();
+    if !metadata.is_empty() {
+        template.insert("metadata".to_owned(), metadata.into());
     }
     let mut spec = Map::new();
     if let Some(class) = class {
         spec.insert("runtimeClassName".to_owned(), class.into());
     }
-    spec.insert("restartPolicy".to_owned(), "Never".into());
+    if !serves {
+        spec.insert("restartPolicy".to_owned(), "Never".into());
+    }
     spec.insert("containers".to_owned(), containers.iter().map(container).collect());
     template.insert("spec".to_owned(), spec.into());
+    if serves {
+        return deployment(name, &template.into(), containers);
+    }
     yaml::document(&json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": { "name": name },
         "spec": { "backoffLimit": 0, "template": template },
     }))
+}
+
+fn deployment(name: &str, template: &Value, containers: &[ExampleContainer]) -> String {
+    let deployment = yaml::document(&json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": name },
+        "spec": { "selector": { "matchLabels": { NAME_LABEL: name } }, "template": template },
+    }));
+    let served = containers.iter().filter_map(|container| Some((container, container.http.as_ref()?)));
+    let ports = served.map(|(container, http)| json!({ "name": container.name, "port": http.port }));
+    let service = yaml::document(&json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name },
+        "spec": { "selector": { NAME_LABEL: name }, "ports": ports.collect::<Vec<_>>() },
+    }));
+    format!("{deployment}---\n{service}")
 }
 
 fn container(container: &ExampleContainer) -> Value {
@@ -96,6 +131,9 @@ fn container(container: &ExampleContainer) -> Value {
     if !container.env.is_empty() {
         let variable = |(name, text): (&String, &String)| json!({ "name": name, "value": text });
         value["env"] = container.env.iter().map(variable).collect();
+    }
+    if let Some(http) = &container.http {
+        value["ports"] = json!([{ "containerPort": http.port }]);
     }
     if let Some(memory) = container.memory {
         value["resources"] = json!({ "limits": { "memory": memory.to_string() } });

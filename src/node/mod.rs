@@ -8,6 +8,7 @@
 //! can't drift apart. Pure: no I/O, no clock; the same description gives the same bytes.
 
 mod containerd;
+mod http;
 mod kubernetes;
 mod spec;
 mod survey;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Blame, GuestPath};
 
+pub use http::Http;
 pub use survey::{Bound, SURVEY, Survey, survey, upstream};
 
 /// Where the image's version of Kubernetes stands; kind reads it.
@@ -134,6 +136,9 @@ pub struct ExampleContainer {
     pub prints: Option<String>,
     /// The exit code that it must end with.
     pub exit: u8,
+    /// What it is asked, if it serves HTTP; it then runs until it is stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Http>,
 }
 
 impl Node {
@@ -308,12 +313,17 @@ pub fn manifests(node: &Node) -> BTreeMap<String, String> {
     files
 }
 
-/// Names the Job that a runtime's example is.
+/// Tells whether containers serve until they are stopped. Those of one pod all do, or none.
+fn serve(containers: &[ExampleContainer]) -> bool {
+    containers.iter().any(|container| container.http.is_some())
+}
+
+/// Names the Job or Deployment that a runtime's example is.
 fn example_name(runtime: &Runtime) -> String {
     format!("example-{}", runtime.handler)
 }
 
-/// One Job of a trial.
+/// One Job of a trial, or one Deployment where its containers serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job<'a> {
     /// Its name.
@@ -324,6 +334,19 @@ pub struct Job<'a> {
     pub containers: &'a [ExampleContainer],
     /// Its manifest.
     pub manifest: String,
+}
+
+impl Job<'_> {
+    /// Tells whether its containers serve until they are stopped.
+    pub fn serves(&self) -> bool {
+        serve(self.containers)
+    }
+
+    /// Gives the label that its pods have.
+    pub fn selector(&self) -> String {
+        let label = if self.serves() { kubernetes::NAME_LABEL } else { "job-name" };
+        format!("{label}={}", self.name)
+    }
 }
 
 /// Lists what is run to try a node: each runtime's example, then the other pods of its trial.

@@ -37,6 +37,7 @@ fn container(name: &str, image: &str) -> ExampleContainer {
         memory: None,
         prints: None,
         exit: 0,
+        http: None,
     }
 }
 

@@ -93,6 +93,7 @@ pub fn try_alone(plan: &Plan, built: &[Built], image: &Id, context: &Context<'_>
             reference: assembly.reference.clone(),
             platform: format!("{}/{}", assembly.platform.os, assembly.platform.architecture),
             entrypoint: assembly.config.entrypoint.clone(),
+            stop_signal: assembly.config.stop_signal.clone(),
             archive: one.folder.join(format!("workloads/{name}.tar")),
         }
     };

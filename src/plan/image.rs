@@ -185,6 +185,7 @@ impl Builder<'_> {
                 memory: container.memory.map(|size| size.0),
                 prints: container.prints.clone(),
                 exit: container.exit,
+                http: container.http.clone(),
             };
             let pod = |pod: &recipe::TrialPod| node::TrialPod {
                 name: pod.name.to_string(),

@@ -59,6 +59,12 @@ impl Package {
         only.into_iter().chain(self.sources.0.iter().map(|(name, source)| (name, source)))
     }
 
+    /// Tells whether nobody publishes the hash of one of its sources: the project keeps no lock of such a package, each
+    /// user makes one at first use.
+    pub fn is_trusted_on_first_use(&self) -> bool {
+        self.sources().any(|(_, source)| source.fetch.is_trusted_on_first_use())
+    }
+
     /// Names the package whose result lies at `/in/<place>`.
     pub fn input<'a>(&'a self, place: &'a Name) -> &'a Name {
         self.variant.as_ref().and_then(|variant| variant.with.get(place)).unwrap_or(place)

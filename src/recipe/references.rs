@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::document::{Document, Step};
 use super::error::{Fault, Problem, near};
 use super::expand::PACKAGE_NAMES;
+use super::runtime::ExampleContainer;
 use super::{Id, Image, Package, Project, Role, Runtime, Suite, substitute};
 use crate::base::{Arch, GuestPath, Name};
 use crate::fetch::oci;
@@ -237,6 +238,42 @@ impl Checks<'_> {
         }
     }
 
+    /// Checks that containers of one pod all serve or none does, each on a port of its own, and what they are asked.
+    fn served(&mut self, containers: &[ExampleContainer], path: &[Step<'_>]) {
+        let Some(first) = containers.iter().position(|container| container.http.is_some()) else { return };
+        let mut ports = BTreeSet::new();
+        for (index, container) in containers.iter().enumerate() {
+            let at = [path, &[index.into()]].concat();
+            let Some(http) = &container.http else {
+                let server = &containers[first].name;
+                let fault = format!(
+                    "`{server}` of the same pod serves until it is stopped, `{}` ends",
+                    container.name
+                );
+                self.at(Fault::Value(fault), &at);
+                continue;
+            };
+            if !http.has_good_path() {
+                let fault =
+                    format!("`{}` is no path of a URL: it starts with `/` and holds no blank", http.path);
+                self.at(Fault::Value(fault), &[&at[..], &["http".into(), "path".into()]].concat());
+            }
+            if !(100..600).contains(&http.status) {
+                let fault = format!("`{}` is no status of HTTP", http.status);
+                self.at(Fault::Value(fault), &[&at[..], &["http".into(), "status".into()]].concat());
+            }
+            if !ports.insert(http.port) {
+                let fault = Fault::Duplicate(http.port.to_string());
+                self.at(fault, &[&at[..], &["http".into(), "port".into()]].concat());
+            }
+            let ends = [("stdin", container.stdin.is_some()), ("exit", container.exit != 0)];
+            for (key, _) in ends.into_iter().filter(|(_, there)| *there) {
+                let fault = format!("`{key}` is for containers that end by themselves, this one serves");
+                self.at(Fault::Value(fault), &[&at[..], &[key.into()]].concat());
+            }
+        }
+    }
+
     fn runtime(&mut self, runtime: &Runtime) {
         self.name(&runtime.name);
         self.references(Role::Package, &runtime.packages, &["packages".into()]);
@@ -245,6 +282,7 @@ impl Checks<'_> {
         }
         let names: Vec<_> = runtime.example.iter().map(|container| &container.name).collect();
         self.once(&names, &["example".into()]);
+        self.served(&runtime.example, &["example".into()]);
         for (at, pod) in runtime.trial.iter().enumerate() {
             let path = [Step::from("trial"), at.into(), "containers".into()];
             for (index, container) in pod.containers.iter().enumerate() {
@@ -253,6 +291,7 @@ impl Checks<'_> {
             }
             let names: Vec<_> = pod.containers.iter().map(|container| &container.name).collect();
             self.once(&names, &path);
+            self.served(&pod.containers, &path);
         }
         self.once(&runtime.trial.iter().map(|pod| &pod.name).collect::<Vec<_>>(), &["trial".into()]);
         let before = self.project.runtimes.range::<Name, _>(..&self.id.name);

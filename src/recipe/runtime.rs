@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::value::Size;
 use crate::base::{GuestPath, Name};
-pub use crate::node::{OptionValue, TrialClass};
+pub use crate::node::{Http, OptionValue, TrialClass};
 
 /// A containerd runtime: its handler, its RuntimeClass, what it runs and what it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -115,4 +115,7 @@ pub struct ExampleContainer {
     /// The exit code that it must end with when the image is tried; 0 by default.
     #[serde(default)]
     pub exit: u8,
+    /// What it is asked when the image is tried, if it serves HTTP. Such a container runs until it is stopped, as its
+    /// image's `stop-signal` says; all containers of a pod serve, or none.
+    pub http: Option<Http>,
 }
