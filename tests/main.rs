@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod bases;
 mod build;
 mod cli;
 mod crates;
