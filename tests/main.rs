@@ -1,6 +1,7 @@
 //! The one integration-test binary.
 
 mod build;
+mod calls;
 mod cli;
 mod crates;
 mod docker;
