@@ -26,6 +26,7 @@
 //! | [`unpack`] | archives and patches → trees |
 //! | [`sandbox`] | a job, plain data → what it left, nothing else seen |
 //! | [`image`] | trees → an OCI image, the same bytes for any number of threads |
+//! | [`gate`] | files of an image → what would go wrong in a pod |
 //! | [`node`] | one description → all that must agree on a kind node |
 //! | [`engine`] | what the host says → a connection to Docker or Podman |
 //! | [`store`] | content by digest: blobs, trees, action results, roots; locks between processes |
@@ -33,7 +34,7 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export` and
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, `gate`, above them `root`, `export` and
 //! `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
 //! holds `use crate::…` to it.
 //!
@@ -62,6 +63,7 @@ pub mod cluster;
 pub mod engine;
 pub mod export;
 pub mod fetch;
+pub mod gate;
 pub mod image;
 pub mod lock;
 pub mod node;

@@ -2,6 +2,7 @@
 
 mod bases;
 mod build;
+mod calls;
 mod cli;
 mod crates;
 mod docker;

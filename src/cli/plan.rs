@@ -36,6 +36,8 @@ fn verb(work: &Work) -> &'static str {
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
         Work::Survey { .. } => "read",
+        Work::Calls(_) => "check",
+        Work::Change { .. } => "compare",
         Work::Image(_) | Work::Index { .. } => "assemble",
     }
 }

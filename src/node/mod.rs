@@ -1,14 +1,17 @@
 //! The only place that knows what a kind node is: containerd's runtimes, base runtime specs, kind's
 //! cluster config, RuntimeClasses.
 //!
-//! In goes one description ([`Node`]) and two files of the image below (containerd's `config.toml` and
-//! its base runtime spec); out come the files of the image's configuration layer ([`configure`]) and
-//! the manifests that lie beside the image ([`manifests`]). Of a finished image it reads what is in it
+//! In goes one description ([`Node`]) and files of the image below (containerd's `config.toml`, what it imports and
+//! its base runtime spec); out come the files of the image's configuration layer ([`configure`]), what they change
+//! ([`change()`]) and the manifests that lie beside the image ([`manifests`]). Of a finished image it reads what is in it
 //! ([`survey()`]). Every name comes from the description, so handler, RuntimeClass, label and annotation
 //! can't drift apart. Pure: no I/O, no clock; the same description gives the same bytes.
 
+mod change;
 mod containerd;
 mod http;
+mod imports;
+mod insert;
 mod kubernetes;
 mod spec;
 mod survey;
@@ -18,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Blame, GuestPath};
 
+pub use change::{CHANGE, CHANGE_FILE, change};
 pub use http::Http;
 pub use survey::{Bound, SURVEY, Survey, survey, upstream};
 
@@ -178,15 +182,60 @@ pub enum Error {
         /// What the parser says, in one line.
         reason: String,
     },
+    /// containerd's configuration is of version 1.
+    #[error("`{path}` of the image has no `version`: containerd 1.x takes it for version 1, 2.x refuses it")]
+    #[diagnostic(help(
+        "make `version = 2` its first line; version 2 has `plugins.\"io.containerd.grpc.v1.cri\"` where 1 had `plugins.cri`"
+    ))]
+    NoVersion {
+        /// The file.
+        path: String,
+    },
     /// containerd's configuration is in a version that has no known place for runtimes.
     #[error("`{path}` of the image has `version = {version}`, nodeimg knows 2, 3 and 4")]
-    #[diagnostic(help(
-        "a file without `version` is read as 1 by containerd; convert it with `containerd config migrate`"
-    ))]
     ConfigVersion {
         /// The file.
         path: String,
         /// The version it gives.
+        version: i64,
+    },
+    /// containerd's configuration turns off what starts pods.
+    #[error("`{path}` of the image disables the CRI plugin: containerd would start no pod")]
+    #[diagnostic(help("leave `cri` out of its `disabled_plugins`"))]
+    Disabled {
+        /// The file.
+        path: String,
+    },
+    /// A file that containerd's configuration imports is not there.
+    #[error("`{path}` of the image imports `{import}`, which the image lacks: containerd would not start")]
+    NoImport {
+        /// The file that imports.
+        path: String,
+        /// The file that is missing.
+        import: String,
+    },
+    /// A file that containerd's configuration imports may hide the runtimes.
+    #[error("`{import}`, which `{path}` of the image imports, sets up the CRI plugin too")]
+    #[diagnostic(help(
+        "move its tables of the CRI plugin into `{path}`: containerd 1.x lets them replace all that stands there of the plugin"
+    ))]
+    ImportedRuntimes {
+        /// containerd's configuration.
+        path: String,
+        /// The imported file.
+        import: String,
+    },
+    /// A file that containerd's configuration imports is of a later version than that is.
+    #[error("`{import}` of the image has `version = {version}`, `{path}`, which imports it, a lower one")]
+    #[diagnostic(help(
+        "write it in the version of `{path}`: containerd 2.3.1 to 2.3.4 don't start with a higher one"
+    ))]
+    ImportedVersion {
+        /// containerd's configuration.
+        path: String,
+        /// The imported file.
+        import: String,
+        /// Its version.
         version: i64,
     },
     /// A key of containerd's configuration holds something else than the node needs there.
@@ -248,12 +297,28 @@ impl Error {
     }
 }
 
+/// The files of the layers below the configuration.
+#[derive(Clone, Copy)]
+pub struct Below<'a> {
+    /// Gives a file's content.
+    pub read: &'a dyn Fn(&GuestPath) -> Option<Vec<u8>>,
+    /// Lists what a folder holds, in the order of names.
+    pub list: &'a dyn Fn(&GuestPath) -> Vec<String>,
+}
+
+impl Below<'_> {
+    fn file(&self, path: &GuestPath) -> Result<Vec<u8>, Error> {
+        (self.read)(path).ok_or_else(|| Error::NoFile { path: path.to_string() })
+    }
+}
+
 /// Makes the configuration layer: containerd's configuration with the runtimes merged in, a base runtime
-/// spec for those that set annotations, and `/kind/version`. `read` gives a file of the layers below.
-pub fn configure(node: &Node, read: &dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> Result<Files, Error> {
-    let file = |path: &GuestPath| read(path).ok_or_else(|| Error::NoFile { path: path.to_string() });
-    let text = file(&node.containerd_config)?;
+/// spec for those that set annotations, and `/kind/version`.
+pub fn configure(node: &Node, below: Below<'_>) -> Result<Files, Error> {
+    let text = below.file(&node.containerd_config)?;
     let mut config = containerd::Config::parse(node.containerd_config.as_str(), &text)?;
+    config.check()?;
+    imports::check(&node.containerd_config, &config, below)?;
     let mut files = Files::new();
     let base_spec = config.default_base_spec()?;
     for runtime in &node.runtimes {
@@ -262,7 +327,7 @@ pub fn configure(node: &Node, read: &dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> R
             (Some(base), false) => {
                 let path = spec_path(node, runtime, base);
                 if !files.contains_key(&path) {
-                    let merged = spec::annotate(base.as_str(), &file(base)?, &runtime.annotations)?;
+                    let merged = spec::annotate(base.as_str(), &below.file(base)?, &runtime.annotations)?;
                     files.insert(path.clone(), merged);
                 }
                 Some(path)
@@ -280,7 +345,7 @@ pub fn configure(node: &Node, read: &dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> R
     let version = GuestPath::new(VERSION_FILE).expect("a constant path");
     let wanted = format!("v{}", node.kubernetes);
     if node.based {
-        let found = String::from_utf8_lossy(&file(&version)?).trim().to_owned();
+        let found = String::from_utf8_lossy(&below.file(&version)?).trim().to_owned();
         if found != wanted {
             return Err(Error::Kubernetes { path: VERSION_FILE.to_owned(), wanted, found });
         }

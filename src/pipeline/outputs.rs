@@ -4,6 +4,7 @@
 //! out/<image>/oci/              the image as an OCI layout; for several platforms it has an index
 //! out/<image>/image.tar         the same as one file: docker-archive (of one platform) and OCI layout in one
 //! out/<image>/*.yaml            a node's manifests
+//! out/<image>/*.diff            what a node's configuration changes in the layers below
 //! out/<image>/workloads/*.tar   images that the node's examples run
 //! out/catalog.json              what the node images are
 //! out/packages/<package>/       a package's result; `<package>@<arch>` for each of several platforms
@@ -15,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::base::event::{self, Activity, Event};
-use crate::base::{Arch, Digest};
+use crate::base::{Arch, Digest, GuestPath, Name};
 use crate::export::Output;
 use crate::plan::{ImageTarget, Plan, Target};
 use crate::realise::{Context, Outcome};
 use crate::recipe::{Id, Project};
-use crate::store::Store;
-use crate::{export, image};
+use crate::store::{Node, Store};
+use crate::{export, image, node};
 
 /// A target that was built, and where it lies.
 #[derive(Debug, Clone)]
@@ -129,6 +130,11 @@ pub(super) fn write(
         unchanged &= !replace(&folder.join(name), text)?;
         files.push(name.clone());
     }
+    if let Some(change) = &image.change {
+        let text = artifact_text(store, &outcome.artifacts[change], node::CHANGE_FILE)?;
+        unchanged &= !replace(&folder.join(node::CHANGE_FILE), &text)?;
+        files.push(node::CHANGE_FILE.to_owned());
+    }
     let index = index(target, image, outcome, store)?;
     let summary = image::read(store, &store.tree(&own)?)?;
     let image = Some((image.reference.clone(), summary));
@@ -151,6 +157,14 @@ fn index(
         images.push((*arch, image::read(store, &tree(step)?)?));
     }
     Ok(Some(Index { digest: image::digest(store, &tree(&target.step)?)?, images }))
+}
+
+/// Reads a file of an artifact that nodeimg made of text.
+fn artifact_text(store: &Store, tree: &Digest, name: &str) -> Result<String, Error> {
+    let tree = store.tree(tree)?;
+    let path = GuestPath::root().join(&Name::new(name).expect("a constant name"));
+    let Some(Node::File { digest, .. }) = tree.get(&path) else { panic!("`{name}` is what the step makes") };
+    Ok(String::from_utf8(store.read_blob(digest)?).expect("it was a string"))
 }
 
 /// Brings an image to a place, and tells of it where that takes long.

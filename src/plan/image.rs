@@ -82,7 +82,7 @@ impl Builder<'_> {
     pub(super) fn image_target(&mut self, name: &Name, images: Vec<(Arch, StepId)>) -> ImageTarget {
         let recipe = self.expanded(name);
         let (mut beside, mut workloads, mut described) = (BTreeMap::new(), BTreeMap::new(), None);
-        let (mut survey, mut runtimes) = (None, BTreeMap::new());
+        let (mut survey, mut change, mut runtimes, mut checks) = (None, None, BTreeMap::new(), Vec::new());
         if let Some(node) = &recipe.node {
             let work =
                 Work::Survey { rules: node::SURVEY, containerd_config: node.containerd_config.clone() };
@@ -92,13 +92,22 @@ impl Builder<'_> {
                 unreachable!("an image's step assembles it");
             };
             let layers = assembly.trees(&self.steps[image].inputs).to_vec();
-            survey = Some(self.add(Label::new(&Id::new(Role::Image, name), "survey"), work, layers));
-            beside = node::manifests(described.insert(self.node(&recipe, node)));
+            let label = |part: &str| Label::new(&Id::new(Role::Image, name), part);
+            let (_, below) = layers.split_last().expect("a node has the layer of its configuration");
+            let below = below.to_vec();
+            survey = Some(self.add(label("survey"), work, layers));
+            let described = described.insert(self.node(&recipe, node));
+            let work = Work::Change { rules: node::CHANGE, node: Box::new(described.configuration()) };
+            change = Some(self.add(label("change"), work, below));
+            beside = node::manifests(described);
             for runtime in &node.runtimes {
                 let version = |name: &Name| (name.clone(), self.locked.versions[name.as_str()].clone());
                 let locked = &self.locked.runtimes[runtime];
                 let packages = locked.packages.iter().map(version).collect();
                 runtimes.insert(locked.handler().to_string(), packages);
+                for &(arch, _) in &images {
+                    checks.extend(self.on(arch, |builder| builder.calls(runtime)));
+                }
                 for container in self.locked.runtimes[runtime].containers() {
                     let wanted = self.platforms.wanted.clone();
                     let images =
@@ -114,6 +123,8 @@ impl Builder<'_> {
             images,
             node: described,
             survey,
+            change,
+            checks,
             runtimes,
             beside,
             workloads,

@@ -22,6 +22,8 @@
 //! | run | argv, script, env, guest paths, architecture, kind | limits, job count, host, user, sandbox, store path |
 //! | layer | trees, paths left out, preloaded images | layer's name |
 //! | node | description | |
+//! | change | description, version of the rules | |
+//! | calls | files, libraries, version of the rules | names of packages |
 //! | survey | containerd's file, version of the rules | |
 //! | index | assembly version, images, which of them is for readers of docker-archives |
 //! | image | assembly version, platform, reference, config, layers and their names | recipe's name |
@@ -32,6 +34,7 @@
 //!
 //! nodeimg's own version is in no key: a change of a rule raises that rule's version. `tests.rs` holds known keys.
 
+mod calls;
 mod image;
 mod key;
 mod package;
@@ -42,7 +45,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use key::{content_key, difference};
-pub use step::{Assembly, Fetch, Label, Mounted, Part, Placed, Run, RunKind, SURVEY_FILE, Step, Work};
+pub use step::{Assembly, Calls, Fetch, Label, Mounted, Part, Placed, Run, RunKind, SURVEY_FILE, Step, Work};
 
 use crate::base::{Arch, Digest, Name, Platforms, Sha256};
 use crate::lock::Locked;
@@ -106,6 +109,10 @@ pub struct ImageTarget {
     pub node: Option<Node>,
     /// The step that reads what a node image says of itself.
     pub survey: Option<StepId>,
+    /// The step that shows what a node's configuration changes.
+    pub change: Option<StepId>,
+    /// Steps that must pass before a node counts as made: they look at it and give nothing.
+    pub checks: Vec<StepId>,
     /// The packages of a node's runtimes and their versions, by handler.
     pub runtimes: BTreeMap<String, BTreeMap<Name, String>>,
     /// Files beside the image, by name: manifests of a node.
@@ -163,11 +170,13 @@ impl Plan {
         let of = |target: &Target| {
             let images = target.image.iter().flat_map(|image| image.images.iter().map(|(_, step)| *step));
             let workloads = target.image.iter().flat_map(|image| image.workloads.values().copied());
-            let survey = target.image.iter().filter_map(|image| image.survey);
+            let survey = target.image.iter().flat_map(|image| image.survey.into_iter().chain(image.change));
+            let checks = target.image.iter().flat_map(|image| image.checks.iter().copied());
             let all = std::iter::once(target.step)
                 .chain(images)
                 .chain(workloads)
                 .chain(survey)
+                .chain(checks)
                 .chain(target.tests.iter().copied());
             all.collect::<Vec<_>>()
         };

@@ -216,7 +216,7 @@ impl Builder<'_> {
     }
 
     /// Plans a source: fetched, unpacked, patched.
-    fn source(
+    pub(super) fn source(
         &mut self,
         id: &Id,
         package: &LockedPackage,

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::StepId;
-use crate::base::{Arch, Digest, GuestPath, Sha256};
+use crate::base::{Arch, Digest, GuestPath, Name, Sha256};
 use crate::fetch::cargo::Vendored;
 use crate::fetch::debian::PackagePin;
 use crate::fetch::{Pin, Request, oci};
@@ -110,6 +110,11 @@ pub enum Work {
     Layer { parts: Vec<Part> },
     /// Makes a node's configuration out of the layers below: trees → tree.
     Node { node: Box<Node> },
+    /// Shows what a node's configuration changes: what [`Work::Node`] takes → tree with [`CHANGE_FILE`](crate::node::CHANGE_FILE).
+    Change { rules: u32, node: Box<Node> },
+    /// Holds what a program's source calls against the libraries of a runtime: the source's tree, the results of
+    /// packages that it was built with, those of the runtime's other packages → an empty tree.
+    Calls(Calls),
     /// Reads what a node image says of itself: its layers' trees → tree with [`SURVEY_FILE`].
     Survey { rules: u32, containerd_config: GuestPath },
     /// Assembles an image from layers: trees → tree, an OCI layout. A base and what it holds come first.
@@ -117,6 +122,22 @@ pub enum Work {
     /// Makes one image of the same one for several platforms: trees → tree, an OCI layout with an index. `main` is the
     /// input that a program takes which knows no index.
     Index { assembly: u32, main: usize },
+}
+
+/// What is looked at of a program's calls of libraries that it opens at run time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Calls {
+    /// The version of what is compared, and how.
+    pub rules: u32,
+    /// The source's files with the calls.
+    pub files: Vec<GuestPath>,
+    /// The libraries that the runtime loads.
+    pub loads: Vec<Name>,
+    /// How many inputs behind the source are what the program was built with.
+    pub built: usize,
+    /// The program's name, and for each input behind the source its package and version.
+    #[serde(skip)]
+    pub names: (String, Vec<String>),
 }
 
 /// What a survey leaves.

@@ -5,6 +5,7 @@ use std::fmt;
 use miette::Diagnostic;
 
 use crate::base::Blame;
+use crate::gate::abi;
 use crate::sandbox::Exit;
 use crate::{fetch, image, node, root, sandbox, store, unpack};
 
@@ -27,6 +28,18 @@ pub enum Error {
     /// A step is for a machine that this one is not.
     #[error("step `{step}` runs programs of {arch}, this machine is another")]
     OtherMachine { step: String, arch: crate::base::Arch },
+
+    /// A program's calls don't fit a library that it loads.
+    #[error("{}", .0.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("\n"))]
+    Calls(Vec<abi::Fault>),
+
+    /// A file with calls is not in the source.
+    #[error("the source of `{program}` has no `{file}`")]
+    NoCalls { program: String, file: String },
+
+    /// What should be a library is none.
+    #[error("`{library}` of {of} can't be read as a library: {reason}")]
+    NoLibrary { library: String, of: String, reason: String },
 
     /// Several steps failed.
     #[error("{} steps failed", .0.len())]
@@ -55,7 +68,9 @@ impl Error {
         match self {
             Error::Failed { .. } => Blame::Build,
             Error::Sandbox { source, .. } => source.blame(),
-            Error::Conflict { .. } => Blame::Input,
+            Error::Conflict { .. } | Error::Calls(_) | Error::NoCalls { .. } | Error::NoLibrary { .. } => {
+                Blame::Input
+            }
             Error::OtherMachine { .. } => Blame::Machine,
             Error::Several(errors) => errors.first().map_or(Blame::Build, Error::blame),
             Error::Cancelled => Blame::Cancelled,
@@ -114,6 +129,12 @@ impl Diagnostic for Error {
                 crate::plan::EMULATOR,
                 arch.machine()
             ))),
+            Error::Calls(faults) => {
+                faults.first().map(|fault| Box::new(&fault.hint) as Box<dyn fmt::Display>)
+            }
+            Error::NoCalls { .. } => Some(Box::new(
+                "name its files in `calls` of `[build]` as they lie in the source: `/src/handler.c`",
+            )),
             _ => self.inner().and_then(Diagnostic::help),
         }
     }

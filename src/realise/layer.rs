@@ -1,9 +1,10 @@
 //! Layers put together from packages, preloaded images and a node's configuration.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use super::{Context, Error};
-use crate::base::{Digest, GuestPath};
+use crate::base::{Digest, GuestPath, Name};
 use crate::plan::{Part, Plan, SURVEY_FILE, StepId};
 use crate::store::{Meta, Node, Store, Tree};
 use crate::{image, node};
@@ -66,13 +67,20 @@ fn conflicts(
 
 /// Makes the layer of a node's configuration out of the layers below.
 pub(super) fn configuration(node: &node::Node, below: &[Digest], store: &Store) -> Result<Tree, Error> {
-    let files = reading(below, store, |read| node::configure(node, read))?;
+    let files = reading(below, store, |below| node::configure(node, below))?;
     tree_of(&files, store)
+}
+
+/// Shows what a node's configuration changes in the layers below.
+pub(super) fn change(node: &node::Node, below: &[Digest], store: &Store) -> Result<Tree, Error> {
+    let text = reading(below, store, |below| node::change(node, below))?;
+    let path = GuestPath::root().join(&Name::new(node::CHANGE_FILE).expect("a constant name"));
+    tree_of([(&path, &text)], store)
 }
 
 /// Reads what a node image says of itself.
 pub(super) fn survey(config: &GuestPath, layers: &[Digest], store: &Store) -> Result<Tree, Error> {
-    let found = reading(layers, store, |read| node::survey(config, read))?;
+    let found = reading(layers, store, |image| node::survey(config, image.read))?;
     let text = serde_json::to_vec(&found).expect("plain values are JSON");
     tree_of([(&GuestPath::new(SURVEY_FILE).expect("a constant path"), &text)], store)
 }
@@ -94,7 +102,7 @@ pub(super) fn tree_of<'a, B: AsRef<[u8]> + 'a>(
 fn reading<T>(
     layers: &[Digest],
     store: &Store,
-    work: impl FnOnce(&dyn Fn(&GuestPath) -> Option<Vec<u8>>) -> Result<T, node::Error>,
+    work: impl FnOnce(node::Below<'_>) -> Result<T, node::Error>,
 ) -> Result<T, Error> {
     let layers = layers.iter().map(|digest| store.tree(digest)).collect::<Result<Vec<_>, _>>()?;
     let failed = Cell::new(None);
@@ -102,7 +110,13 @@ fn reading<T>(
         Node::File { digest, .. } => store.read_blob(digest).map_err(|error| failed.set(Some(error))).ok(),
         _ => None,
     };
-    let worked = work(&read);
+    let list = |path: &GuestPath| {
+        let folders = layers.iter().filter_map(|layer| layer.dir(path));
+        let names: BTreeSet<&str> =
+            folders.flat_map(|folder| folder.entries.keys().map(Name::as_str)).collect();
+        names.into_iter().map(str::to_owned).collect()
+    };
+    let worked = work(node::Below { read: &read, list: &list });
     match failed.take() {
         Some(error) => Err(error.into()),
         None => Ok(worked?),

@@ -11,6 +11,7 @@
 
 mod action;
 mod base;
+mod calls;
 mod error;
 mod explain;
 mod job;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::job::{self, Printed};
 use super::schedule::{self, Lane};
-use super::{Context, Error, Outcome, explain, layer};
+use super::{Context, Error, Outcome, calls, explain, layer};
 use super::{action, base};
 use crate::base::event::{self, Activity, Event};
 use crate::base::{Arch, Blame, Digest, Sha256};
@@ -120,6 +120,8 @@ impl<'a> Worker<'a> {
             Work::Beside { .. } => root::beside(store.tree(&inputs[0])?),
             Work::Layer { parts } => layer::layer(self.plan, step, parts, inputs, self.context)?,
             Work::Node { node } => layer::configuration(node, inputs, store)?,
+            Work::Calls(calls) => calls::check(calls, inputs, store)?,
+            Work::Change { node, .. } => layer::change(node, inputs, store)?,
             Work::Survey { containerd_config, .. } => layer::survey(containerd_config, inputs, store)?,
             Work::Index { main, .. } => {
                 let images = inputs.iter().map(|input| store.tree(input)).collect::<Result<Vec<_>, _>>()?;

@@ -233,6 +233,9 @@ pub enum Fault {
     /// Patches are given, but there is no source to apply them to.
     #[error("there is no source to patch")]
     NothingToPatch,
+    /// Files with calls are named, but there is no source that they are in.
+    #[error("there is no source with these files")]
+    NothingToRead,
     /// A variant is like another variant.
     #[error("package `{0}` is itself like another one")]
     LikeAVariant(Name),
@@ -297,6 +300,9 @@ impl Fault {
             Fault::NothingToPatch => {
                 Some("put the source that they are for first, or take `patches` out".to_owned())
             }
+            Fault::NothingToRead => {
+                Some("put the source that has them first, unpacked, or take `calls` out".to_owned())
+            }
             Fault::CratesTwice => Some("list the crates of both in one workspace's `Cargo.lock`".to_owned()),
             Fault::BaseAndSystem => Some("what a base lacks comes as a package in `[[layers]]`".to_owned()),
             Fault::NoBase => Some("write `kubernetes = \"NAME\"`, the package that brings it".to_owned()),
@@ -324,6 +330,7 @@ impl Fault {
             Fault::Taken { .. } => "taken".to_owned(),
             Fault::SourceTwice => "the second form".to_owned(),
             Fault::NothingToPatch => "for no source".to_owned(),
+            Fault::NothingToRead => "in no source".to_owned(),
             Fault::LikeAVariant(_) => "no whole recipe".to_owned(),
             Fault::NoInput { .. } => "no input".to_owned(),
             Fault::CratesTwice => "the second one".to_owned(),

@@ -213,6 +213,10 @@ pub struct Build {
     /// Files below `patches/<recipe>/`, applied to the first source in this order.
     #[serde(default)]
     pub patches: Vec<String>,
+    /// C files of the first source that open libraries at run time, such as `/src/handlers/engine.c`. Where a runtime
+    /// loads one of those, their calls are held against the headers and the library of the package that brings it.
+    #[serde(default)]
+    pub calls: Vec<GuestPath>,
     /// Environment variables of the script.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -174,6 +174,11 @@ impl Checks<'_> {
         if !build.patches.is_empty() && first.is_none_or(|(_, source)| source.fetch.cargo_lock().is_some()) {
             self.at(Fault::NothingToPatch, &["build".into(), "patches".into()]);
         }
+        let is_unpacked =
+            first.is_some_and(|(_, source)| source.unpack && source.fetch.cargo_lock().is_none());
+        if !build.calls.is_empty() && !is_unpacked {
+            self.at(Fault::NothingToRead, &["build".into(), "calls".into()]);
+        }
         if let Some(test) = &package.test {
             self.references(Role::Package, &test.inputs, &["test".into(), "inputs".into()]);
             self.once(&test.packages, &["test".into(), "packages".into()]);

@@ -646,6 +646,30 @@ fn a_cargo_lock_is_read_with_its_package() {
     );
 }
 
+#[test]
+fn calls_are_in_a_source() {
+    fails(
+        CRUN_FILE,
+        CRUN,
+        "patches = [\"0001-fit.patch\"]",
+        "calls = [\"src/handler.c\"]",
+        &[
+            "recipes/packages/crun.toml:10:10: `src/handler.c` is not an absolute path without `.`, `..` and empty \
+           parts [here]",
+        ],
+    );
+    let file = WASMTIME.replace("env = {", "calls = [\"/a.c\"]\nenv = {");
+    let unpacked = file.replace("unpack = false", "");
+    assert_eq!(problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&unpacked))]), [""; 0]);
+    assert_eq!(
+        problems(&[("recipes/packages/wasmtime-c-api.toml", Some(&file))]),
+        [
+            "recipes/packages/wasmtime-c-api.toml:13:9: there is no source with these files [in no source] (put the \
+          source that has them first, unpacked, or take `calls` out)"
+        ]
+    );
+}
+
 const VARIANT_FILE: &str = "recipes/packages/crun-other.toml";
 const OTHER_FILE: &str = "recipes/packages/other.toml";
 const VARIANT: &str = "name = \"crun-other\"\nlike = \"crun\"\nwith = { wasmtime-c-api = \"other\" }\n";
