@@ -49,6 +49,7 @@
 //! | `out/` | [`export`]; layout in `pipeline/outputs.rs` |
 //! | `$NODEIMG_STORE`, else `$XDG_CACHE_HOME/nodeimg`, else `~/.cache/nodeimg` | [`store`]; layout in its doc |
 //! | `$XDG_CONFIG_HOME/nodeimg/config.toml`; apt's, cargo's and pip's own settings | read by [`fetch::settings`] |
+//! | `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json` | read by [`fetch::oci`], when a registry asks who is there |
 //!
 //! # Words
 //!

@@ -104,15 +104,21 @@ pub(super) fn find(
     let helper = by_name.or_else(|| Some(config.creds_store.as_str()).filter(|name| !name.is_empty()));
     let failed = match helper {
         None => None,
-        Some(helper) => match ask(helper, if registry == HUB { HUB_KEY } else { registry }, patience, cancel)
-        {
-            Ok(Some(given)) => {
-                let secret = Secret::new(given.username, given.secret);
-                return Ok(Some(Credentials { secret, from: format!("`docker-credential-{helper}`") }));
+        // It is looked for in `PATH`.
+        Some(helper) if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) => {
+            Some(format!("`{}` names a credential helper that is no name", path.display()))
+        }
+        Some(helper) => {
+            let program = format!("docker-credential-{helper}");
+            match ask(&program, if registry == HUB { HUB_KEY } else { registry }, patience, cancel) {
+                Ok(Some(given)) => {
+                    let secret = Secret::new(given.username, given.secret);
+                    return Ok(Some(Credentials { secret, from: format!("`{program}`") }));
+                }
+                Ok(None) => None,
+                Err(why) => Some(format!("`{program}` {why}")),
             }
-            Ok(None) => None,
-            Err(why) => Some(format!("`docker-credential-{helper}` {why}")),
-        },
+        }
     };
     let kept = config.auths.iter().filter(|(key, _)| mine(key)).find_map(|(_, auth)| auth.secret());
     match (kept, failed) {
@@ -164,12 +170,9 @@ impl Auth {
 }
 
 /// Asks a credential helper.
-fn ask(name: &str, registry: &str, patience: Duration, cancel: &Cancel) -> Result<Option<Given>, String> {
-    if !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Err("has a name that is none".to_owned());
-    }
+fn ask(program: &str, registry: &str, patience: Duration, cancel: &Cancel) -> Result<Option<Given>, String> {
     #[expect(clippy::disallowed_methods, reason = "the user's own keeper of passwords, as Docker runs it")]
-    let mut command = std::process::Command::new(format!("docker-credential-{name}"));
+    let mut command = std::process::Command::new(program);
     let mut child = command
         .arg("get")
         .stdin(Stdio::piped())
@@ -213,4 +216,105 @@ fn ask(name: &str, registry: &str, patience: Duration, cancel: &Cancel) -> Resul
     }
     let given: Given = serde_json::from_slice(&bytes).map_err(|_| "gave no JSON of its kind".to_owned())?;
     Ok(Some(given).filter(|given| !given.secret.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn found(config: &str, registry: &str) -> Result<Option<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join("config.json"), config).unwrap();
+        let found = find(folder.path(), registry, PATIENCE, &Cancel::default());
+        let said = |found: Credentials| {
+            assert!(found.from.ends_with("/config.json`"), "{}", found.from);
+            match found.secret {
+                Secret::Password { user, password } => format!("{user} {password}"),
+                Secret::Identity(token) => format!("token {token}"),
+            }
+        };
+        let place = folder.path().display().to_string();
+        found.map(|found| found.map(said)).map_err(|why| why.replace(&place, "DIR"))
+    }
+
+    #[test]
+    fn credentials_are_found_by_their_registry() {
+        let config = r#"{"auths": {
+            "https://index.docker.io/v1/": {"auth": "aHViOnNlY3JldA=="},
+            "h.example:5000": {"auth": "bWU6YTpi"},
+            "https://old.example/v2/": {"username": "u", "password": "p"},
+            "token.example": {"auth": "PHRva2VuPjo=", "identitytoken": "t"},
+            "named.example": {"username": "<token>", "password": "t2"},
+            "empty.example": {},
+            "broken.example": {"auth": "%"}}, "credsStore": "", "HttpHeaders": {"X": "y"}}"#;
+        for (registry, want) in [
+            ("docker.io", Some("hub secret")),
+            ("h.example:5000", Some("me a:b")),
+            ("h.example", None),
+            ("old.example", Some("u p")),
+            ("token.example", Some("token t")),
+            ("named.example", Some("token t2")),
+            ("empty.example", None),
+            ("broken.example", None),
+        ] {
+            assert_eq!(found(config, registry).unwrap().as_deref(), want, "{registry}");
+        }
+        let nowhere = find(Path::new("/nonexistent"), "h.example", PATIENCE, &Cancel::default());
+        assert!(nowhere.unwrap().is_none());
+    }
+
+    #[test]
+    fn reasons_quote_no_secret() {
+        assert_eq!(
+            found(r#"{"auths": "secret"}"#, "h.example").unwrap_err(),
+            "`DIR/config.json` is not understood at line 1, column 18"
+        );
+        assert_eq!(
+            found(r#"{"credsStore": "../evil"}"#, "h.example").unwrap_err(),
+            "`DIR/config.json` names a credential helper that is no name"
+        );
+        let missing = r#"{"credsStore": "nodeimg-none", "auths": {"k.example": {"auth": "bWU6eA=="}}}"#;
+        assert_eq!(
+            found(missing, "h.example").unwrap_err(),
+            "`docker-credential-nodeimg-none` can't be run: No such file or directory (os error 2)"
+        );
+        // What is in the file does not need it.
+        assert_eq!(found(missing, "k.example").unwrap().unwrap(), "me x");
+    }
+
+    #[test]
+    fn a_helper_is_asked_as_docker_asks_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |number: usize, script: &str, patience: Duration, cancel: &Cancel| {
+            let program = folder.path().join(number.to_string());
+            fs_err::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            // Another test's child may hold the file open for writing still.
+            let got = loop {
+                match ask(program.to_str().unwrap(), "h.example", patience, cancel) {
+                    Err(why) if why.contains("Text file busy") => std::thread::yield_now(),
+                    got => break got,
+                }
+            };
+            got.map(|given| given.map(|given| format!("{} {}", given.username, given.secret)))
+        };
+        let go = Cancel::default();
+        let script = r#"read -r host; printf '{"ServerURL":"x","Username":"%s","Secret":"%s"}' "$1" "$host""#;
+        assert_eq!(run(0, script, PATIENCE, &go).unwrap().unwrap(), "get h.example");
+        let nothing = "echo credentials not found in native keychain; exit 1";
+        assert_eq!(run(1, nothing, PATIENCE, &go).unwrap(), None);
+        assert_eq!(run(2, "echo secret; exit 3", PATIENCE, &go).unwrap_err(), "failed (exit status: 3)");
+        assert_eq!(run(3, "echo secret", PATIENCE, &go).unwrap_err(), "gave no JSON of its kind");
+        let start = Instant::now();
+        let short = Duration::from_millis(100);
+        assert_eq!(run(4, "exec sleep 60", short, &go).unwrap_err(), "gave nothing for 0.1 s");
+        let stopped = Cancel::default();
+        stopped.cancel();
+        assert!(run(5, "exec sleep 60", PATIENCE, &stopped).is_err());
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
 }

@@ -95,13 +95,9 @@ pub fn resolve(reference: &Reference, context: &Context<'_>) -> Result<Resolved,
     match document(reference, &digest, context)? {
         Document::Index(index) => {
             for arch in Arch::ALL {
-                if let Some(found) = index.pick(arch) {
-                    let what = reference.content(found.hash);
-                    if present(&found.hash, context).is_none() {
-                        remote.manifest(&found.hash)?;
-                    }
-                    image(&what, &found, context)?;
-                    platforms.insert(arch, found.hash);
+                if let Some(picked) = index.pick(arch) {
+                    image(&reference.content(picked.hash), &picked, context)?;
+                    platforms.insert(arch, picked.hash);
                 }
             }
             if platforms.is_empty() {
@@ -141,9 +137,8 @@ pub fn manifest(
                 return Err(Error::Platform { what, wanted: arch, has }.into());
             };
             let what = reference.content(picked.hash);
-            let brought = bring(&what, &picked.hash, context)?;
             let manifest = image(&what, &picked, context)?;
-            (what, brought, manifest)
+            (what, picked, manifest)
         }
     };
     let (config, bytes) = configuration(&what, &manifest, context)?;
@@ -165,19 +160,26 @@ pub fn layer(reference: &Reference, layer: &Digest, context: &Context<'_>) -> Re
 }
 
 fn blob(reference: &Reference, digest: &Digest, context: &Context<'_>) -> Result<Digest, FetchError> {
-    if context.store.has_blob(digest) {
-        return Ok(*digest);
+    let what = reference.content(digest.hash);
+    match context.store.find_blob(&digest.hash) {
+        Some(found) => sized(&what, digest, found),
+        None => Remote::new(&what, context)?.blob(digest),
     }
-    Remote::new(&reference.content(digest.hash), context)?.blob(digest)
 }
 
-fn present(hash: &Sha256, context: &Context<'_>) -> Option<Digest> {
-    context.store.find_blob(hash)
+/// Compares what came with what it should be: the size that a document gives may be a lie, and no blob of the
+/// store may be asked for by it.
+fn sized(what: &Reference, expected: &Digest, found: Digest) -> Result<Digest, FetchError> {
+    if found.size == expected.size {
+        return Ok(found);
+    }
+    let reason = format!("it has {} bytes, not the {} that are said of it", found.size, expected.size);
+    Err(Error::Malformed { what: what.to_string(), reason }.into())
 }
 
 /// Gives a manifest that the store has, else the registry's.
 fn bring(what: &Reference, hash: &Sha256, context: &Context<'_>) -> Result<Digest, FetchError> {
-    match present(hash, context) {
+    match context.store.find_blob(hash) {
         Some(digest) => Ok(digest),
         None => Remote::new(what, context)?.manifest(hash),
     }
@@ -188,9 +190,10 @@ fn document(what: &Reference, digest: &Digest, context: &Context<'_>) -> Result<
     Ok(document::read(&bytes(what, digest, context)?).map_err(|fault| fault.about(what))?)
 }
 
-/// Reads what an index names, which must be an image.
+/// Brings and reads what an index names, which must be an image.
 fn image(what: &Reference, digest: &Digest, context: &Context<'_>) -> Result<Manifest, FetchError> {
-    match document(what, digest, context)? {
+    let brought = sized(what, digest, bring(what, &digest.hash, context)?)?;
+    match document(what, &brought, context)? {
         Document::Manifest(manifest) => Ok(manifest),
         Document::Index(_) => {
             let reason = "its index names an index as an image".to_owned();

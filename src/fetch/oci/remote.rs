@@ -409,3 +409,8 @@ impl Access {
         Arc::clone(doors.entry(place.prefix()).or_default())
     }
 }
+
+#[cfg(test)]
+pub(super) fn is_safe(realm: &str, registry: &str) -> bool {
+    safe(realm, &Url::parse(registry).unwrap()).is_ok()
+}
