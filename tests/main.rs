@@ -13,6 +13,7 @@ mod image;
 mod library;
 mod messages;
 mod recipes;
+mod registry;
 mod root;
 mod sandbox;
 mod stops;
