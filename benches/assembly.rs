@@ -115,6 +115,7 @@ fn main() {
         platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned() },
         reference: "example/bench:1".to_owned(),
         config: Config { env: BTreeMap::from([("A".to_owned(), "b".to_owned())]), ..Config::default() },
+        base: None,
         layers: vec![Layer { name: "all".to_owned(), tree: digest }],
     };
     println!("{:.0} MB in {} files, {cores} cores", size as f64 / MB, tree.files().count());

@@ -54,6 +54,7 @@ impl Fixture {
             platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned() },
             reference: "example/test:1.0".to_owned(),
             config: Config { entrypoint: vec!["/bin/su".to_owned()], ..Config::default() },
+            base: None,
             layers,
         };
         let cancel = Cancel::default();
