@@ -42,7 +42,11 @@ fn a_base_stays_bit_for_bit_and_comes_when_it_is_read() {
     let Some(registry) = Registry::start(&world.path("registry")) else { return };
     let Some(base) = serve(&world, &registry) else { return };
     let pulls = || -> Vec<String> {
-        registry.requests().into_iter().filter(|line| line.contains("GET") && line.contains("/blobs/")).collect()
+        registry
+            .requests()
+            .into_iter()
+            .filter(|line| line.contains("GET") && line.contains("/blobs/"))
+            .collect()
     };
     world.write("project/recipes/images/based.toml", based(&registry.host));
     let before = pulls();
@@ -64,7 +68,8 @@ fn a_base_stays_bit_for_bit_and_comes_when_it_is_read() {
         base["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap()).collect();
     let all = layers(&manifest);
     assert_eq!(all[..below.len()], below, "the base's layers are as they were");
-    let added: Vec<_> = target["layers"].as_array().unwrap()[below.len()..].iter().map(|l| &l["name"]).collect();
+    let added: Vec<_> =
+        target["layers"].as_array().unwrap()[below.len()..].iter().map(|l| &l["name"]).collect();
     assert_eq!(added, ["runtime hello", "configuration"]);
     let config = blob(&world, manifest["config"]["digest"].as_str().unwrap());
     assert_eq!(config["config"]["Env"], json!(["MOOD=fine"]));
