@@ -161,9 +161,8 @@ fn root(view: &View<'_>, files: &[GuestPath]) -> Tree {
     for file in files {
         carry(view.tree, &mut root, file);
     }
-    for extra in ["/etc/ld.so.cache", "/etc/passwd", "/etc/group"] {
-        carry(view.tree, &mut root, &GuestPath::new(extra).expect("a constant path"));
-    }
+    let cache = GuestPath::new("/etc/ld.so.cache").expect("a constant path");
+    carry(view.tree, &mut root, &cache);
     carry(view.tree, &mut root, view.config);
     for file in view.files.iter().flat_map(|files| &files.files) {
         carry(view.tree, &mut root, file);

@@ -7,8 +7,6 @@ mod docker;
 mod error;
 mod layout;
 mod registry;
-#[cfg(test)]
-mod tests;
 
 use std::path::Path;
 
