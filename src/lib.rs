@@ -21,12 +21,12 @@
 //! | [`realise`] | steps → artifacts in the store; the only scheduler |
 //! | [`root`] | Debian packages → a configured root |
 //! | [`export`] | an artifact → files below `out/`, a Docker engine, a kind cluster's nodes, containerd |
+//! | [`gate`] | an image's tree, and what its containerd says → what would go wrong in a pod |
 //! | [`cluster`] | a node image → a throw-away cluster, and what its examples did there |
 //! | [`fetch`] | a source, as a recipe's table and as pinned → bytes in the store |
 //! | [`unpack`] | archives and patches → trees |
 //! | [`sandbox`] | a job, plain data → what it left, nothing else seen |
 //! | [`image`] | trees → an OCI image, the same bytes for any number of threads |
-//! | [`gate`] | files of an image → what would go wrong in a pod |
 //! | [`node`] | one description → all that must agree on a kind node |
 //! | [`engine`] | what the host says → a connection to Docker or Podman |
 //! | [`store`] | content by digest: blobs, trees, action results, roots; locks between processes |
@@ -34,8 +34,8 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, `gate`, above them `root`, `export` and
-//! `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export`, `gate`
+//! and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
 //! holds `use crate::…` to it.
 //!
 //! # Files that are read and written
@@ -56,7 +56,8 @@
 //! recipe · source (request, as written; pin, as locked) · lock · step · plan · action (REAPI) · artifact · store ·
 //! memo (a step's key → its artifact) · job · sandbox · root (a Debian file system; in the store: what a project
 //! keeps) · layer · image · export · runtime (a containerd handler) · node (a kind node image) · suite (a Debian
-//! release to draw packages from) · snapshot (a suite at a moment) · trial (a node image at work in a cluster).
+//! release to draw packages from) · snapshot (a suite at a moment) · trial (a node image at work in a cluster) · gate
+//! (a look for one kind of fault in an image) · finding (what a gate found, with what to do).
 
 pub mod base;
 pub mod cli;

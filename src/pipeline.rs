@@ -11,6 +11,7 @@ mod catalog;
 mod error;
 mod files;
 pub mod library;
+pub mod lint;
 mod outputs;
 mod record;
 mod registry;

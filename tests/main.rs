@@ -9,6 +9,7 @@ mod docker;
 mod engines;
 mod everywhere;
 mod faults;
+mod gates;
 mod image;
 mod library;
 mod messages;

@@ -13,7 +13,7 @@ const RANKS: [(&str, u32); 19] = [
     ("sandbox", 2),
     ("image", 2),
     ("node", 2),
-    ("gate", 2),
+    ("gate", 3),
     ("export", 3),
     ("cluster", 3),
     ("root", 3),

@@ -60,6 +60,8 @@ pub enum Activity {
     Unpack,
     /// Runs a step in the sandbox.
     Build,
+    /// Looks for faults in what was made.
+    Check,
     /// Writes a layer, an image or an archive.
     Assemble,
     /// Puts an image where containers run.

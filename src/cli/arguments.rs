@@ -48,6 +48,8 @@ pub(super) enum Command {
     Build(Build),
     /// Build a node image, run it as a throw-away kind cluster and check what its examples do there
     Try(Try),
+    /// Look for what would fail in pods: in an image of this project, or any node image from anywhere
+    Lint(Lint),
     /// List the node images that were built: what is in them and what boots them
     Catalog(Catalog),
     /// Pin what recipes ask for in `lockfiles/`, and show what changed
@@ -253,6 +255,40 @@ pub(super) struct Plan {
     pub(super) targets: Vec<String>,
     #[command(flatten)]
     pub(super) platforms: Platforms,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Lint {
+    /// The image, in one of these forms
+    #[arg(value_name = "IMAGE", long_help = sources())]
+    pub(super) image: String,
+    /// containerd's configuration in an image that no recipe describes
+    #[arg(long, value_name = "PATH", default_value = crate::gate::CONFIG, value_parser = guest_path)]
+    pub(super) config: crate::base::GuestPath,
+    /// The machine to take of an image for several: `linux/amd64` or `linux/arm64`; by default this one
+    #[arg(long, value_name = "PLATFORM")]
+    pub(super) platform: Option<String>,
+    #[command(flatten)]
+    pub(super) locking: Locking,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
+    /// How many steps run at once
+    #[arg(short, long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+}
+
+fn guest_path(text: &str) -> Result<crate::base::GuestPath, String> {
+    crate::base::GuestPath::new(text).map_err(|error| error.to_string())
+}
+
+/// Lists where images can be for help.
+fn sources() -> String {
+    let mut text = "The image, in one of these forms:\n\n".to_owned();
+    let _ = writeln!(text, "  {:<24} {}", "RECIPE", "an image of this project");
+    for form in crate::pipeline::lint::FORMS {
+        let _ = writeln!(text, "  {:<24} {}", form.place, form.about);
+    }
+    text
 }
 
 #[derive(Debug, Args)]

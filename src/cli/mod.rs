@@ -11,6 +11,7 @@ mod failure;
 mod fetch;
 mod host;
 mod library;
+mod lint;
 mod lock;
 mod plan;
 pub mod progress;
@@ -45,6 +46,7 @@ pub fn run(library: fn() -> Files) -> i32 {
     let result = match &arguments.command {
         Command::Build(command) => build::run(&session, command),
         Command::Try(command) => trial::run(&session, command),
+        Command::Lint(command) => lint::run(&session, command),
         Command::Catalog(command) => catalog::run(&session, command),
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),

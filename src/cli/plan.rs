@@ -36,7 +36,7 @@ fn verb(work: &Work) -> &'static str {
         Work::Run(_) => "run",
         Work::Layer { .. } | Work::Node { .. } => "layer",
         Work::Survey { .. } => "read",
-        Work::Calls(_) => "check",
+        Work::Calls(_) | Work::Gate { .. } => "check",
         Work::Change { .. } => "compare",
         Work::Image(_) | Work::Index { .. } => "assemble",
     }

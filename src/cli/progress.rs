@@ -166,6 +166,7 @@ fn present(kind: Activity) -> &'static str {
         Activity::Build => "building",
         Activity::Assemble => "assembling",
         Activity::Load => "loading",
+        Activity::Check => "checking",
         Activity::Try => "trying",
     }
 }
@@ -178,6 +179,7 @@ fn past(kind: Activity) -> &'static str {
         Activity::Build => "built",
         Activity::Assemble => "assembled",
         Activity::Load => "loaded",
+        Activity::Check => "checked",
         Activity::Try => "tried",
     }
 }

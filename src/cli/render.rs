@@ -42,6 +42,12 @@ impl Style {
         Style { color: host::color_allowed(), width: columns.unwrap_or(80).min(100) }
     }
 
+    /// What fits stdout.
+    pub(super) fn of_stdout() -> Style {
+        use std::io::IsTerminal as _;
+        if std::io::stdout().is_terminal() { Style::of_terminal() } else { Style::PLAIN }
+    }
+
     fn paint(self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

@@ -300,6 +300,7 @@ mod tests {
             options: BTreeMap::new(),
             annotations: BTreeMap::from([("variant".to_owned(), "compat-smart".to_owned())]),
             pod_annotations: Vec::new(),
+            loads: Vec::new(),
             node_labels: BTreeMap::new(),
             example: Vec::new(),
             trial: Vec::new(),

@@ -25,15 +25,17 @@ fn runtime_class(runtime: &Runtime) -> Value {
     class
 }
 
+/// Gives the labels that a node of the image has: every runtime's.
+pub fn labels(node: &Node) -> BTreeMap<String, String> {
+    let all = node.runtimes.iter().flat_map(|runtime| &runtime.node_labels);
+    all.map(|(key, text)| (key.clone(), text.clone())).collect()
+}
+
 /// kind's cluster config (`kind.x-k8s.io/v1alpha4`): one node of this image with every runtime's labels.
 pub(super) fn cluster(node: &Node) -> String {
     let mut member = json!({ "role": "control-plane", "image": node.reference });
-    let labels: Map<String, Value> = node
-        .runtimes
-        .iter()
-        .flat_map(|runtime| &runtime.node_labels)
-        .map(|(key, text)| (key.clone(), Value::from(text.as_str())))
-        .collect();
+    let labels: Map<String, Value> =
+        labels(node).into_iter().map(|(key, text)| (key, Value::from(text))).collect();
     if !labels.is_empty() {
         member["labels"] = Value::Object(labels);
     }

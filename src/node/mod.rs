@@ -9,10 +9,12 @@
 
 mod change;
 mod containerd;
+mod handlers;
 mod http;
 mod imports;
 mod insert;
 mod kubernetes;
+pub mod pattern;
 mod spec;
 mod survey;
 mod yaml;
@@ -22,7 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::{Blame, GuestPath};
 
 pub use change::{CHANGE, CHANGE_FILE, change};
+pub use handlers::{Containerd, Handler, Misplaced};
 pub use http::Http;
+pub use kubernetes::labels;
 pub use survey::{Bound, SURVEY, Survey, survey, upstream};
 
 /// Where the image's version of Kubernetes stands; kind reads it.
@@ -61,6 +65,9 @@ pub struct Runtime {
     pub kind: String,
     /// The OCI runtime that the shim calls (`options.BinaryName`); none for shims that run the guest.
     pub binary: Option<GuestPath>,
+    /// Libraries that the binary opens at run time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<String>,
     /// Further keys of `options`. `SystemdCgroup` follows the base's default runtime where it is not here.
     pub options: BTreeMap<String, OptionValue>,
     /// Annotations that every container of this runtime gets, through its base runtime spec.
@@ -150,6 +157,7 @@ impl Node {
     pub fn configuration(&self) -> Node {
         let bare = |runtime: &Runtime| Runtime {
             runtime_class: String::new(),
+            loads: Vec::new(),
             node_labels: BTreeMap::new(),
             example: Vec::new(),
             trial: Vec::new(),

@@ -50,6 +50,7 @@ fn crun() -> Runtime {
         options: BTreeMap::new(),
         annotations: map(&[("module.wasm.image/variant", "compat-smart")]),
         pod_annotations: vec!["module.wasm.image/*".into()],
+        loads: Vec::new(),
         node_labels: map(&[("runtime/wasmtime", "true")]),
         example: vec![container("wasm", "wasm-hello:1"), container("oci", "busybox:1")],
         trial: Vec::new(),

@@ -2,9 +2,9 @@
 
 use miette::Diagnostic;
 
-use super::library;
+use super::{library, lint};
 use crate::base::Blame;
-use crate::{cluster, export, fetch, image, lock, realise, recipe, store, unpack};
+use crate::{cluster, export, fetch, gate, image, lock, realise, recipe, store, unpack};
 
 /// A stage's error, or what stands between two of them.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -29,6 +29,10 @@ pub enum Error {
     Store(#[from] store::Error),
     #[diagnostic(transparent)]
     Cluster(#[from] cluster::Error),
+    #[diagnostic(transparent)]
+    Gate(#[from] gate::Error),
+    #[diagnostic(transparent)]
+    Lint(#[from] lint::Error),
     #[diagnostic(transparent)]
     Library(#[from] library::Error),
     #[error("package `{package}` is not there for {arch}: its recipe says so")]
@@ -62,6 +66,8 @@ impl Error {
             Error::Export(error) => error.blame(),
             Error::Store(error) => error.blame(),
             Error::Cluster(error) => error.blame(),
+            Error::Gate(error) => error.blame(),
+            Error::Lint(error) => error.blame(),
             Error::Library(error) => error.blame(),
             Error::NotFor { .. } => Blame::Input,
         }

@@ -8,7 +8,7 @@ use super::{Builder, ImageTarget, StepId};
 use crate::base::{Arch, Name};
 use crate::lock::LockedBase;
 use crate::recipe::{self, Id, Image, Kubernetes, Role};
-use crate::{image, node, root, unpack};
+use crate::{gate, image, node, root, unpack};
 
 impl Builder<'_> {
     /// Plans an image.
@@ -78,6 +78,14 @@ impl Builder<'_> {
         self.add(Label::new(id, "index"), work, images.iter().map(|(_, step)| *step).collect())
     }
 
+    /// Lists the trees that an image is made of.
+    fn layers_of(&self, image: StepId) -> Vec<StepId> {
+        let Work::Image(assembly) = &self.steps[image].work else {
+            unreachable!("an image's step assembles it");
+        };
+        assembly.trees(&self.steps[image].inputs).to_vec()
+    }
+
     /// Tells what an image target brings besides the image.
     pub(super) fn image_target(&mut self, name: &Name, images: Vec<(Arch, StepId)>) -> ImageTarget {
         let recipe = self.expanded(name);
@@ -88,10 +96,7 @@ impl Builder<'_> {
                 Work::Survey { rules: node::SURVEY, containerd_config: node.containerd_config.clone() };
             let main = self.platforms.main();
             let image = images.iter().find(|(arch, _)| *arch == main).expect("it is one of the wanted").1;
-            let Work::Image(assembly) = &self.steps[image].work else {
-                unreachable!("an image's step assembles it");
-            };
-            let layers = assembly.trees(&self.steps[image].inputs).to_vec();
+            let layers = self.layers_of(image);
             let label = |part: &str| Label::new(&Id::new(Role::Image, name), part);
             let (_, below) = layers.split_last().expect("a node has the layer of its configuration");
             let below = below.to_vec();
@@ -100,6 +105,11 @@ impl Builder<'_> {
             let work = Work::Change { rules: node::CHANGE, node: Box::new(described.configuration()) };
             change = Some(self.add(label("change"), work, below));
             beside = node::manifests(described);
+            for &(arch, image) in &images {
+                let work = Work::Gate { rules: gate::RULES, arch, node: Box::new(described.clone()) };
+                let layers = self.layers_of(image);
+                checks.push(self.on(arch, |builder| builder.add(label("gates"), work, layers)));
+            }
             for runtime in &node.runtimes {
                 let version = |name: &Name| (name.clone(), self.locked.versions[name.as_str()].clone());
                 let locked = &self.locked.runtimes[runtime];
@@ -210,6 +220,7 @@ impl Builder<'_> {
                 runtime_class: runtime.runtime_class().to_string(),
                 kind: runtime.kind.clone(),
                 binary: runtime.binary.clone(),
+                loads: runtime.loads.iter().map(Name::to_string).collect(),
                 options: runtime.options.clone(),
                 annotations: runtime.annotations.clone(),
                 pod_annotations: runtime.pod_annotations.clone(),

@@ -25,6 +25,7 @@
 //! | change | description, version of the rules | |
 //! | calls | files, libraries, version of the rules | names of packages |
 //! | survey | containerd's file, version of the rules | |
+//! | gate | description, architecture, version of the rules | |
 //! | index | assembly version, images, which of them is for readers of docker-archives |
 //! | image | assembly version, platform, reference, config, layers and their names | recipe's name |
 //!
@@ -45,7 +46,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use key::{content_key, difference};
-pub use step::{Assembly, Calls, Fetch, Label, Mounted, Part, Placed, Run, RunKind, SURVEY_FILE, Step, Work};
+pub use step::{
+    Assembly, Calls, Fetch, GATE_FILE, Label, Mounted, Part, Placed, Run, RunKind, SURVEY_FILE, Step, Work,
+};
 
 use crate::base::{Arch, Digest, Name, Platforms, Sha256};
 use crate::lock::Locked;

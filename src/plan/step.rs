@@ -117,6 +117,8 @@ pub enum Work {
     Calls(Calls),
     /// Reads what a node image says of itself: its layers' trees → tree with [`SURVEY_FILE`].
     Survey { rules: u32, containerd_config: GuestPath },
+    /// Lets the gates look at a node image: its layers' trees → tree with [`GATE_FILE`], or an error.
+    Gate { rules: u32, arch: Arch, node: Box<Node> },
     /// Assembles an image from layers: trees → tree, an OCI layout. A base and what it holds come first.
     Image(Assembly),
     /// Makes one image of the same one for several platforms: trees → tree, an OCI layout with an index. `main` is the
@@ -142,6 +144,9 @@ pub struct Calls {
 
 /// What a survey leaves.
 pub const SURVEY_FILE: &str = "/survey.json";
+
+/// What the gates leave.
+pub const GATE_FILE: &str = "/gates.json";
 
 /// What an image is besides its layers, which are the inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

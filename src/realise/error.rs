@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use crate::base::Blame;
 use crate::gate::abi;
 use crate::sandbox::Exit;
-use crate::{fetch, image, node, root, sandbox, store, unpack};
+use crate::{fetch, gate, image, node, root, sandbox, store, unpack};
 
 /// Says why a plan was not realised.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,10 @@ pub enum Error {
     #[error("{} steps failed", .0.len())]
     Several(Vec<Error>),
 
+    /// The image would fail in pods.
+    #[error(transparent)]
+    Gates(#[from] gate::Faulty),
+
     #[error("stopped")]
     Cancelled,
 
@@ -54,6 +58,8 @@ pub enum Error {
     Unpack(#[from] unpack::Error),
     #[error(transparent)]
     Root(#[from] root::Error),
+    #[error(transparent)]
+    Gate(#[from] gate::Error),
     #[error(transparent)]
     Node(#[from] node::Error),
     #[error(transparent)]
@@ -77,6 +83,8 @@ impl Error {
             Error::Fetch(error) => error.blame(),
             Error::Unpack(error) => error.blame(),
             Error::Root(error) => error.blame(),
+            Error::Gates(_) => Blame::Input,
+            Error::Gate(error) => error.blame(),
             Error::Node(error) => error.blame(),
             Error::Image(error) => error.blame(),
             Error::Store(error) => error.blame(),
@@ -89,6 +97,7 @@ impl Error {
             Error::Fetch(fetch::Error::Store(error))
             | Error::Unpack(unpack::Error::Store(error))
             | Error::Root(root::Error::Store(error))
+            | Error::Gate(gate::Error::Store(error))
             | Error::Image(image::Error::Store(error))
             | Error::Store(error) => error.is_lost(),
             Error::Several(errors) => errors.iter().any(Error::is_lost),
@@ -102,6 +111,8 @@ impl Error {
             Error::Fetch(error) => Some(error),
             Error::Unpack(error) => Some(error),
             Error::Root(error) => Some(error),
+            Error::Gates(error) => Some(error),
+            Error::Gate(error) => Some(error),
             Error::Node(error) => Some(error),
             Error::Image(error) => Some(error),
             Error::Store(error) => Some(error),

@@ -14,6 +14,7 @@ mod base;
 mod calls;
 mod error;
 mod explain;
+mod gate;
 mod job;
 mod layer;
 mod schedule;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::job::{self, Printed};
 use super::schedule::{self, Lane};
-use super::{Context, Error, Outcome, calls, explain, layer};
+use super::{Context, Error, Outcome, calls, explain, gate, layer};
 use super::{action, base};
 use crate::base::event::{self, Activity, Event};
 use crate::base::{Arch, Blame, Digest, Sha256};
@@ -126,6 +126,9 @@ impl<'a> Worker<'a> {
             Work::Index { main, .. } => {
                 let images = inputs.iter().map(|input| store.tree(input)).collect::<Result<Vec<_>, _>>()?;
                 image::join(store, &images, *main)?
+            }
+            Work::Gate { arch, node, .. } => {
+                self.told(Activity::Check, label(), || gate::check(*arch, node, inputs, self.context))?
             }
             Work::Image(assembly) => {
                 let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };

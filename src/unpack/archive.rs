@@ -59,6 +59,19 @@ fn any(source: &Source<'_>, blob: &Digest, options: &Options) -> Result<Tree, Er
     untar(source, stream, options.strip.unwrap_or(1), options.owners)
 }
 
+/// Unpacks a tar archive, plain or compressed, as it comes. `name` is for errors.
+pub fn stream(
+    store: &Store,
+    input: impl Read,
+    name: &str,
+    options: &Options,
+    cancel: &Cancel,
+) -> Result<Tree, Error> {
+    let source = Source { store, name, limits: options.limits, cancel };
+    let stream = open(input, options.limits, cancel).map_err(|error| source.sort(error, "its beginning"))?;
+    untar(&source, stream, options.strip.unwrap_or(0), options.owners)
+}
+
 /// Unpacks a Debian package, owners kept. `name` is for errors.
 pub fn deb(store: &Store, blob: &Digest, name: &str, limits: Limits, cancel: &Cancel) -> Result<Deb, Error> {
     let options = Options { strip: Some(0), owners: Owners::Kept, limits };

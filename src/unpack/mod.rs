@@ -29,7 +29,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use archive::{Deb, archive, deb};
+pub use archive::{Deb, archive, deb, stream};
 pub use error::Error;
 pub use layers::{LAYERS, layers};
 
