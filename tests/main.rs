@@ -12,6 +12,7 @@ mod faults;
 mod image;
 mod library;
 mod messages;
+mod platforms;
 mod recipes;
 mod registry;
 mod root;
