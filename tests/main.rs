@@ -13,6 +13,7 @@ mod gates;
 mod image;
 mod library;
 mod messages;
+mod platforms;
 mod recipes;
 mod registry;
 mod root;

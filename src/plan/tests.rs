@@ -67,6 +67,16 @@ fn plan(change: impl Fn(&str, &str) -> String) -> Plan {
 
 /// The same of a project with more files.
 fn plan_with(more: &[(&str, &str)], change: impl Fn(&str, &str) -> String) -> Plan {
+    plan_on(&Platforms::native(Arch::Amd64), &[], more, change)
+}
+
+/// The same of other targets, for other machines.
+fn plan_on(
+    platforms: &Platforms,
+    names: &[&str],
+    more: &[(&str, &str)],
+    change: impl Fn(&str, &str) -> String,
+) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     let mut patch = Digest::of(b"patch");
     let files = [
@@ -93,14 +103,16 @@ fn plan_with(more: &[(&str, &str)], change: impl Fn(&str, &str) -> String) -> Pl
         .unwrap()
         .write(&project)
         .unwrap();
-    let targets = project.targets(&[]).unwrap();
-    let locked = lock::load(&project, &targets, &Elsewhere::new()).unwrap();
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let targets = project.targets(&names).unwrap();
+    let needed = project.closure(&all).into_iter().collect::<Vec<_>>();
+    let locked = lock::load(&project, &needed, &Elsewhere::new()).unwrap();
     let name = |text: &str| Name::new(text).unwrap();
     let mut files = Files::default();
     for package in ["program", "variant"] {
         files.patches.insert((name(package), "a.patch".to_owned()), patch);
     }
-    Plan::new(&locked, &targets, &Platforms::native(Arch::Amd64), &files)
+    Plan::new(&locked, &targets, platforms, &files)
 }
 
 fn changed(path: &str, from: &str, to: &str) -> Plan {
@@ -304,4 +316,100 @@ fn a_base_comes_before_the_layers() {
         (keys(&on(&format!("a.example/b@{digest}"))), keys(&on(&format!("c.example/d@{digest}"))));
     assert_eq!(here, there);
     assert_ne!(here, keys(&plan));
+}
+
+const CROSS: &str =
+    "[build.cross]\npackages = [\"gcc-{triplet}\"]\nlibraries = [\"libc6-dev\"]\nbefore = \"hello\"\n";
+const QEMU: &str =
+    "name = \"qemu-user\"\nversion = \"1\"\nlicense = \"MIT\"\n[build]\nroot = \"s\"\nscript = \"qemu\"\n";
+
+/// Plans things for arm64, on a machine of either kind. `library` has a cross build, `guest` is the same for all.
+fn foreign(host: Arch, wanted: &[Arch], names: &[&str]) -> Plan {
+    let cross = format!("{LIBRARY}{CROSS}");
+    let guest = LIBRARY
+        .replace("\"library\"", "\"guest\"\narchitecture = \"all\"")
+        .replace("make library", "make guest");
+    let image = "name = \"guest\"\ntag = \"1\"\nplatform = { os = \"wasi\", architecture = \"wasm\" }\n\
+                 [[layers]]\nname = \"l\"\npackages = [\"guest\"]\n";
+    let files = [
+        ("recipes/packages/library.toml", cross.as_str()),
+        ("recipes/packages/guest.toml", guest.as_str()),
+        ("recipes/packages/qemu-user.toml", QEMU),
+        ("recipes/images/guest.toml", image),
+    ];
+    plan_on(&Platforms { host, wanted: wanted.to_vec() }, names, &files, |_, text| text.to_owned())
+}
+
+fn run_of<'a>(plan: &'a Plan, name: &str) -> (&'a Step, &'a Run) {
+    let [step] = plan.runs(name).try_into().unwrap();
+    let Work::Run(run) = &plan.steps[step].work else { panic!() };
+    (&plan.steps[step], run)
+}
+
+#[test]
+fn another_machine_s_package_is_cross_built_where_its_recipe_says_how() {
+    let plan = foreign(Arch::Amd64, &[Arch::Arm64], &["packages/library"]);
+    let (step, run) = run_of(&plan, "library@arm64");
+    assert_eq!(run.arch, Arch::Amd64);
+    assert_eq!(run.argv.last().unwrap(), "hello\nmake library");
+    let env = |name: &str| run.env[name].as_str();
+    assert_eq!((env("ARCH"), env("TRIPLET")), ("arm64", "aarch64-linux-gnu"));
+    assert_eq!(env("CC"), "aarch64-linux-gnu-gcc --sysroot=/target");
+    assert_eq!((env("GOARCH"), env("host_alias")), ("arm64", "aarch64-linux-gnu"));
+    let root = &plan.steps[step.inputs[0]];
+    assert_eq!(root.labels[0].to_string(), "library:cross:root");
+    let placed: Vec<_> = run.placed.iter().map(|placed| placed.path.as_str()).collect();
+    assert_eq!(placed, ["/build/library", "/target"]);
+    let target = &plan.steps[*step.inputs.last().unwrap()];
+    assert_eq!(target.labels[0].to_string(), "library@arm64:cross:target");
+    // Nothing runs that is another machine's.
+    assert_eq!(plan.emulator, None);
+    // The tools are of the machine that builds, under the names that they have there.
+    let files: Vec<_> = plan.steps.iter().flat_map(|step| &step.labels).map(Label::to_string).collect();
+    assert!(files.contains(&"library:cross:root:gcc-aarch64-linux-gnu".to_owned()), "{files:?}");
+    assert!(files.contains(&"library@arm64:cross:target:libc6-dev".to_owned()), "{files:?}");
+}
+
+#[test]
+fn what_is_emulated_has_the_keys_of_what_is_not() {
+    let keys = |host| -> BTreeMap<String, Sha256> {
+        let plan = foreign(host, &[Arch::Arm64], &["packages/qemu-user"]);
+        assert_eq!(plan.emulator.is_some(), host == Arch::Amd64);
+        let own = plan
+            .steps
+            .iter()
+            .filter(|step| step.labels[0].arch == Some(Arch::Arm64).filter(|_| host == Arch::Amd64));
+        own.map(|step| (step.labels[0].to_string().replace("@arm64", ""), step.key)).collect()
+    };
+    let (native, emulated) = (keys(Arch::Arm64), keys(Arch::Amd64));
+    assert_eq!(native, emulated);
+    assert_eq!(native.len(), 4, "package, unpacked root, root, build");
+}
+
+#[test]
+fn an_emulated_step_waits_for_the_emulator() {
+    let plan = foreign(Arch::Amd64, &[Arch::Arm64], &["packages/program"]);
+    let emulator = plan.emulator.unwrap();
+    let [step] = plan.runs("program@arm64").try_into().unwrap();
+    assert_eq!(plan.inputs()[step].last(), Some(&emulator));
+    assert!(!plan.steps[step].inputs.contains(&emulator), "it is no part of the key");
+    let [own] = plan.runs("qemu-user").try_into().unwrap();
+    assert_eq!((own, &plan.inputs()[own]), (emulator, &plan.steps[own].inputs));
+}
+
+#[test]
+fn several_platforms_are_one_image_and_what_is_the_same_is_made_once() {
+    let plan = foreign(Arch::Arm64, &Arch::ALL, &["small", "guest", "packages/library"]);
+    let [small, guest, amd64, arm64] = plan.targets.as_slice() else { panic!("{:?}", plan.targets) };
+    let Work::Index { main, .. } = plan.steps[small.step].work else { panic!() };
+    assert_eq!((main, small.arch), (1, None), "readers of docker-archives get this machine's");
+    let images: Vec<_> = small.image.as_ref().unwrap().images.iter().map(|(_, step)| *step).collect();
+    assert_eq!(plan.steps[small.step].inputs, images);
+    assert!(matches!(plan.steps[guest.step].work, Work::Image(_)), "one image for both");
+    assert_eq!((amd64.arch, arm64.arch), (Some(Arch::Amd64), Some(Arch::Arm64)));
+    assert_ne!(amd64.step, arm64.step);
+    // A machine of its own builds natively, as it always did.
+    let alone = foreign(Arch::Arm64, &[Arch::Arm64], &["packages/library"]);
+    assert_eq!(alone.steps[alone.targets[0].step].key, plan.steps[arm64.step].key);
+    assert_eq!(run_of(&alone, "library").1.arch, Arch::Arm64);
 }

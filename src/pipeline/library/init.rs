@@ -6,6 +6,7 @@ use super::edit::Recipe;
 use super::{Error, Files, Library, Written, try_out, write};
 use crate::base::Name;
 use crate::pipeline::TOOLS;
+use crate::plan::EMULATOR;
 use crate::recipe::{Id, Role};
 
 /// What a new project is to make.
@@ -41,7 +42,9 @@ pub fn init(library: &Library, folder: &Path, start: &Start) -> Result<(Name, Wr
     }
     whole.insert(file.clone(), recipe.text().into_bytes());
     let changed = Library { project: try_out(&whole)?, files: whole };
-    let tools = TOOLS.map(|tool| Id::new(Role::Package, &Name::new(tool).expect("a constant name")));
+    let tools = TOOLS.into_iter().chain([EMULATOR]);
+    let tools = tools.map(|tool| Id::new(Role::Package, &Name::new(tool).expect("a constant name")));
+    let tools: Vec<_> = tools.collect();
     let mut files = changed.closure(&[&[image][..], &tools].concat());
     try_out(&files)?;
     files.extend(around(&name));
