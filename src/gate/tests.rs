@@ -312,7 +312,7 @@ fn a_program_that_is_missing_or_not_executable_is_found() {
 
 #[test]
 fn a_library_that_is_missing_or_too_old_is_found() {
-    let mut small = Small::new();
+    let small = Small::new();
     let new = small.library("libc.so.6", &["GLIBC_2.31", "GLIBC_2.34"]);
     let program = small.program("glibc_2_34", "libc.so.6", &[]);
     let old = small.library("libc.so.6", &["GLIBC_2.31"]);
