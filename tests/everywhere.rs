@@ -92,6 +92,14 @@ fn cargo_home() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo"))
 }
 
+/// Makes a home where cargo's index is found by the folder that cargo keeps for it, as it would be at any user's.
+pub(crate) fn knows_index(home: &Path) {
+    let registry = "registry/index";
+    for name in children(&cargo_home().join(registry)) {
+        fs_err::create_dir_all(home.join(".cargo").join(registry).join(name)).unwrap();
+    }
+}
+
 fn children(folder: &Path) -> Vec<std::ffi::OsString> {
     fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
@@ -136,11 +144,7 @@ fn the_node_image_has_its_digest() {
     let elsewhere = tempfile::Builder::new().prefix("ein anderer Ort, ").tempdir().unwrap();
     let other = elsewhere.path().join("project");
     clone(&other);
-    // Cargo's index is found by the folder that cargo keeps for it, as it would be at any user's.
-    let registry = "registry/index";
-    for name in children(&cargo_home().join(registry)) {
-        fs_err::create_dir_all(elsewhere.path().join(".cargo").join(registry).join(name)).unwrap();
-    }
+    knows_index(elsewhere.path());
     // The build's folder may be nobody's business but its owner's.
     let program = elsewhere.path().join("nodeimg");
     fs_err::copy(PROGRAM, &program).unwrap();

@@ -10,7 +10,7 @@ use nodeimg::base::Sha256;
 use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
 use serde_json::Value;
 
-use crate::everywhere::{PROGRAM, clone, good, nodeimg, test_store};
+use crate::everywhere::{PROGRAM, clone, good, knows_index, nodeimg, test_store};
 use crate::world::{as_stranger, document, open_to_all};
 
 /// The digest of the arm64 image below. When it moves, a person meant it.
@@ -117,9 +117,14 @@ fn an_image_for_two_machines_has_an_index() {
     with_machine(&project);
     let program = other.path().join("nodeimg");
     fs_err::copy(PROGRAM, &program).unwrap();
+    knows_index(other.path());
     open_to_all(other.path());
     let mut command = nodeimg(&program, &project, &other.path().join("store"));
-    command.env("HOME", other.path()).args(["images/machine", "--platform", "linux/arm64"]);
+    command.env("HOME", other.path()).env("CARGO_HOME", other.path().join(".cargo")).args([
+        "images/machine",
+        "--platform",
+        "linux/arm64",
+    ]);
     as_stranger(&mut command, 0o077);
     assert_eq!(document(&mut command)["targets"][0]["digest"], arm64);
 }
