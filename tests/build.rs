@@ -78,7 +78,7 @@ fn a_project_is_locked_built_and_then_reused() {
     digest sha256:…
       size 1.1 MB in 5 layers
  unchanged out/node/{image.tar,oci,workloads/plain.tar,example-greeter.yaml,kind.yaml,runtimeclasses.yaml,configuration.diff}
-     steps all 20 reused
+     steps all 21 reused
       next docker load -i out/node/image.tar && kind create cluster --config out/node/kind.yaml
 ";
     assert_eq!((told.code, told.stdout.as_str(), without_digests(&told.stderr).as_str()), (0, "", expected));
