@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::containerd::{Config, Imported};
+use super::pattern::matches;
 use super::{Below, Error};
 use crate::base::{GuestPath, Name};
 
@@ -61,83 +62,11 @@ fn files(parent: &GuestPath, import: &str, below: Below<'_>) -> Vec<Option<Guest
         found = found
             .iter()
             .flat_map(|folder| {
-                let names = (below.list)(folder).into_iter().filter(|name| matches(part, name));
+                let names = (below.list)(folder).into_iter().filter(|name| matches(part, name) == Some(true));
                 names.filter_map(|name| Some(folder.join(&Name::new(&name).ok()?))).collect::<Vec<_>>()
             })
             .filter(|path| !is_last || (below.read)(path).is_some())
             .collect();
     }
     found.into_iter().map(Some).collect()
-}
-
-/// Tells whether a name is of a pattern, as Go's `path.Match` does: `*`, `?`, `[a-z]`, `[^a]`, `\` before anything.
-fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    // Which starts of the name the pattern so far can stand for.
-    let mut reached: BTreeSet<usize> = BTreeSet::from([0]);
-    let mut rest = pattern.as_slice();
-    while let [first, tail @ ..] = rest {
-        let one = |wanted: &dyn Fn(char) -> bool| {
-            reached.iter().filter(|&&at| name.get(at).is_some_and(|&c| wanted(c))).map(|at| at + 1).collect()
-        };
-        (reached, rest) = match (first, tail) {
-            ('*', _) => (reached.first().map_or(0..0, |&least| least..name.len() + 1).collect(), tail),
-            ('?', _) => (one(&|_| true), tail),
-            ('[', _) => {
-                let Some(end) = tail.iter().skip(1).position(|&c| c == ']').map(|at| at + 1) else {
-                    return false;
-                };
-                let (negated, class) = match &tail[..end] {
-                    ['^', class @ ..] => (true, class),
-                    class => (false, class),
-                };
-                (one(&|c| in_class(class, c) != negated), &tail[end + 1..])
-            }
-            ('\\', [escaped, tail @ ..]) => (one(&|c| c == *escaped), tail),
-            (literal, _) => (one(&|c| c == *literal), tail),
-        };
-    }
-    reached.contains(&name.len())
-}
-
-fn in_class(mut class: &[char], c: char) -> bool {
-    let mut is_in = false;
-    while let [low, tail @ ..] = class {
-        class = match tail {
-            ['-', high, tail @ ..] => {
-                is_in |= (*low..=*high).contains(&c);
-                tail
-            }
-            tail => {
-                is_in |= *low == c;
-                tail
-            }
-        };
-    }
-    is_in
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_gos() {
-        for (pattern, name, wanted) in [
-            ("*.toml", "a.toml", true),
-            ("*.toml", ".toml", true),
-            ("*.toml", "a.toml~", false),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b*c", "axxbyy", false),
-            ("[0-9]?-*", "10-cni", true),
-            ("[^0-9]*", "10", false),
-            ("[ab", "a", false),
-            ("\\*", "*", true),
-            ("\\*", "a", false),
-            ("", "", true),
-        ] {
-            assert_eq!(matches(pattern, name), wanted, "{pattern} {name}");
-        }
-    }
 }

@@ -655,7 +655,7 @@ fn calls_are_in_a_source() {
         "calls = [\"src/handler.c\"]",
         &[
             "recipes/packages/crun.toml:10:10: `src/handler.c` is not an absolute path without `.`, `..` and empty \
-           parts [here]",
+           parts [not valid]",
         ],
     );
     let file = WASMTIME.replace("env = {", "calls = [\"/a.c\"]\nenv = {");
