@@ -118,6 +118,6 @@ fn what_a_base_can_not_be_is_said() {
     assert_eq!(world.run(&["lock", "based"]).code, 0);
     assert_eq!(registry.requests().len(), count);
     let told: Told = world.run(&["build", "--lock", "based", "--offline"]);
-    assert_eq!(told.code, 1, "{}", told.stderr);
+    assert_eq!(told.code, 4, "{}", told.stderr);
     assert!(told.stderr.contains("nodeimg fetch"), "{}", told.stderr);
 }
