@@ -36,7 +36,7 @@ fn a_node_that_pods_would_fail_on_is_not_built() {
     world.edit(runtime, "/usr/bin/gone", "/usr/bin/hello");
     // A containerd that does not take the runtime.
     let containerd = "project/recipes/packages/containerd.toml";
-    world.edit(containerd, "done <", "[ \"\\$line\" = '[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.greeter]' ] && exit; done <");
+    world.edit(containerd, "do echo", "do [ \"\\$line\" = '[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.greeter]' ] && exit; echo");
     let told = faulty(&world);
     assert_eq!(told.code, 1);
     assert!(told.stderr.contains("has no runtime `greeter` after reading"), "{}", told.stderr);
@@ -175,15 +175,14 @@ fn a_dockerfiles_mistakes_are_found() {
 error: runtime `wasmtime` stands below `io.containerd.cri.v1.runtime` in
   `/etc/containerd/config.toml`, which has version 2, where containerd reads
   `io.containerd.grpc.v1.cri`
-hint: write
-  `[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.wasmtime]`
-error: `/usr/local/bin/containerd-shim-slight-v1`, the shim of runtime `slight`, is
-  not executable
+hint: write `[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.wasmtime]`
+error: `/usr/local/bin/containerd-shim-slight-v1`, the shim of runtime `slight`,
+  is not executable
 hint: `chmod +x /usr/local/bin/containerd-shim-slight-v1` where it is made
-error: `containerd-shim-spin-v2`, the shim of runtime `spin`, is not on containerd's
-  `PATH` in the image
-hint: add the package that brings it; containerd looks in `/usr/local/bin` and the
-  like
+error: `containerd-shim-spin-v2`, the shim of runtime `spin`, is not on
+  containerd's `PATH` in the image
+hint: add the package that brings it; containerd looks in `/usr/local/bin` and
+  the like
 error: `/usr/local/bin/crun` needs `libsystemd.so.0`, which is not in the image
 hint: add the package that brings it to the image, below
   `/usr/lib/x86_64-linux-gnu`
@@ -227,7 +226,7 @@ fn an_engines_image_is_looked_at() {
     good(&mut inside);
     let found = world.read("project/found");
     assert_eq!(found.matches("error: ").count(), 5, "{found}");
-    let none = "error: no image `example.org/none:1` in the engine at\n  `unix:///run/docker.sock`\n\
+    let none = "error: no image `example.org/none:1` in the engine at `unix:///run/docker.sock`\n\
                 hint: `docker images` lists those that it has\n";
     assert_eq!(world.read("project/none"), none);
 }
