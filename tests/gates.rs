@@ -186,8 +186,8 @@ hint: add the package that brings it; containerd looks in `/usr/local/bin` and
 error: `/usr/local/bin/crun` needs `libsystemd.so.0`, which is not in the image
 hint: add the package that brings it to the image, below
   `/usr/lib/x86_64-linux-gnu`
-error: runtime `crun` has `SystemdCgroup = true`, for which `/usr/local/bin/crun`
-  asks systemd over D-Bus, and the image has no D-Bus
+error: runtime `crun` has `SystemdCgroup = true`, for which
+  `/usr/local/bin/crun` asks systemd over D-Bus, and the image has no D-Bus
 hint: add the package `dbus`, or set `SystemdCgroup = false`
 ";
     assert_eq!((told.code, told.stdout.as_str()), (1, expected), "{}", told.stderr);

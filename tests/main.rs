@@ -13,7 +13,6 @@ mod gates;
 mod image;
 mod library;
 mod messages;
-mod platforms;
 mod recipes;
 mod registry;
 mod root;
