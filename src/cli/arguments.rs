@@ -284,7 +284,7 @@ fn guest_path(text: &str) -> Result<crate::base::GuestPath, String> {
 /// Lists where images can be for help.
 fn sources() -> String {
     let mut text = "The image, in one of these forms:\n\n".to_owned();
-    let _ = writeln!(text, "  {:<24} {}", "RECIPE", "an image of this project");
+    let _ = writeln!(text, "  {:<24} an image of this project", "RECIPE");
     for form in crate::pipeline::lint::FORMS {
         let _ = writeln!(text, "  {:<24} {}", form.place, form.about);
     }

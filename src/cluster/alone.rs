@@ -235,7 +235,7 @@ fn row(case: &Case<'_>, number: usize, workloads: &[Workload], work: &Path) -> s
 /// Says that a container was to serve and ended.
 fn ended(row: &Row, told: &str) -> String {
     let code = row.exit.map_or_else(|| "no code".to_owned(), |code| code.to_string());
-    let last = told.lines().chain(row.output.lines()).filter(|line| !line.trim().is_empty()).next_back();
+    let last = told.lines().chain(row.output.lines()).rfind(|line| !line.trim().is_empty());
     let more = last.map_or_else(String::new, |line| format!(": {}", line.trim()));
     format!("ended with exit code {code} before it answered{more}")
 }

@@ -165,12 +165,15 @@ fn untar(source: &Source, stream: impl Read, strip: usize, owners: Owners) -> Re
     Ok(place.into_tree())
 }
 
+/// Takes an entry with its name.
+type Take<'a> = dyn FnMut(&[u8], Entry) -> Result<(), Error> + 'a;
+
 /// Goes through the entries of a tar archive, to its very end.
 pub(super) fn each(
     source: &Source<'_>,
     stream: impl Read,
     owners: Owners,
-    take: &mut dyn FnMut(&[u8], Entry) -> Result<(), Error>,
+    take: &mut Take<'_>,
 ) -> Result<(), Error> {
     let mut archive = tar::Archive::new(stream);
     let mut count = 0;

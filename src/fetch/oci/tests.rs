@@ -576,7 +576,7 @@ fn other_bytes_than_a_digest_names_are_refused() {
 #[test]
 fn a_layer_goes_on_where_its_connection_broke() {
     let server = serve(|asked, number, to| {
-        if asked.headers.get("authorization").is_none() {
+        if !asked.headers.contains_key("authorization") {
             let challenge = format!(
                 "WWW-Authenticate: Bearer realm=\"http://{}/token\"\r\n{BUSY}",
                 asked.headers["host"]

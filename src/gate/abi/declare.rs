@@ -111,8 +111,7 @@ pub(super) fn declarations(tokens: &[Token]) -> Declared {
         let start = parser.at;
         let is_typedef = parser.takes_word("typedef");
         if let Some(base) = parser.specifiers() {
-            loop {
-                let Some((name, kind)) = parser.declarator(base.clone()) else { break };
+            while let Some((name, kind)) = parser.declarator(base.clone()) {
                 match (name, kind) {
                     (Some(name), kind) if is_typedef => _ = declared.names.insert(name, kind),
                     (Some(name), Type::Function(function)) => _ = declared.functions.insert(name, *function),

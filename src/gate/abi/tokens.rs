@@ -118,9 +118,9 @@ pub(super) fn lines(text: &str) -> Vec<String> {
         plain.push_str(before);
         let used = if from.starts_with("//") {
             from.find('\n').unwrap_or(from.len())
-        } else if from.starts_with("/*") {
+        } else if let Some(inside) = from.strip_prefix("/*") {
             plain.push(' ');
-            from[2..].find("*/").map_or(from.len(), |end| end + 4)
+            inside.find("*/").map_or(from.len(), |end| end + 4)
         } else {
             let used = match from.chars().next() {
                 // A quote that no line of its own closes is an apostrophe.

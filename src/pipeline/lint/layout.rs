@@ -19,7 +19,7 @@ pub(super) const FOLDER: Form = Form {
     is: |text| exists(text, Path::is_dir),
     open: |place, here| {
         let tree = here.context.store.ingest(Path::new(place), Owners::AllRoot)?;
-        Ok(open(place, &tree, here)?)
+        open(place, &tree, here)
     },
 };
 
@@ -44,7 +44,7 @@ const MAX_DOCUMENT: u64 = 8 << 20;
 pub(super) fn archive(name: &str, input: impl Read, here: &Here<'_>) -> Result<Opened, PipelineError> {
     let options = unpack::Options { strip: Some(0), ..unpack::Options::default() };
     let tree = unpack::stream(here.context.store, input, name, &options, here.context.cancel)?;
-    Ok(open(name, &tree, here)?)
+    open(name, &tree, here)
 }
 
 /// Finds the image in a layout or an archive's content.
