@@ -17,6 +17,7 @@ mod recipes;
 mod registry;
 mod root;
 mod sandbox;
+mod shims;
 mod stops;
 mod structure;
 mod trial;

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use archive::Signer;
-pub(crate) use archive::{Deb, tar_gz};
+pub(crate) use archive::{Deb, tar_gz, tar_gz_of_bytes};
 
 /// Who signs the archives of all worlds.
 static SIGNER: LazyLock<Signer> = LazyLock::new(Signer::new);

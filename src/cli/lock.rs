@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
         }
         for id in &resolution.unused {
             let line = format!(
-                "{id}: upstream publishes no hash, so it is locked at first use: nodeimg lock {}",
+                "{id}: no image needs it and upstream publishes no hash; to trust what is there: nodeimg lock {}",
                 id.name
             );
             session.progress.line(&format!("{:>10} {line}", "left out"));

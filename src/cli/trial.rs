@@ -144,7 +144,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Digest, Sha256};
-    use crate::cluster::Row;
+    use crate::cluster::{Row, Served};
 
     #[test]
     fn a_report_reads_like_a_table() {
@@ -187,5 +187,22 @@ crun-wasmtime  oci       no     -     -
             "      logs out/node/trial",
         ];
         assert_eq!(super::summary(&report), summary);
+
+        // What serves has two columns more.
+        let served = |status, stopped: Option<u64>| {
+            let stopped = stopped.map(Duration::from_millis);
+            Some(Served { status, body: "hello".into(), stopped })
+        };
+        let mut report = report;
+        report.rows[1].served = served(Some(200), Some(72));
+        report.rows[1].fault = None;
+        report.rows[2].served = served(None, None);
+        let table = "\
+HANDLER        WORKLOAD  RAN  EXIT  FIRST OUTPUT  ANSWER  STOPPED
+crun-wasmtime  wasm      yes  0     134 ms        -       -
+crun-wasmtime  trap      yes  0     -             200     72 ms
+crun-wasmtime  oci       no   -     -             -       -
+";
+        assert_eq!(super::table(&report), table);
     }
 }

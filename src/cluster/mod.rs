@@ -12,6 +12,8 @@
 //! logs/<job>.json        the pods of a job that failed
 //! ```
 //!
+//! Containers that serve HTTP run until they are stopped: they are asked, and held to ending on their image's signal.
+//!
 //! Where there is no engine, the image's containerd runs the same containers by itself ([`run_alone`]).
 //!
 //! This is the only place outside the sandbox that starts programs ([`program`]), and all that it starts are

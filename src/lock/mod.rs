@@ -34,7 +34,7 @@
 //! ```
 //!
 //! A package whose source nobody publishes a hash for (`trust = "first-use"`) is locked when it is first asked for by
-//! name or by what needs it: locking everything leaves it alone until then, and a new pin of it is told
+//! name or an image needs it: locking everything leaves it alone until then, and a new pin of it is told
 //! ([`Trusted`]).
 //!
 //! A build plan takes [`Locked`] and never [`Project`], so nothing unpinned is built.
@@ -205,11 +205,14 @@ pub fn check(project: &Project, targets: &[Id], all: bool) -> Result<(), Error> 
     if stale.is_empty() { Ok(()) } else { Err(Error::Stale(stale)) }
 }
 
-/// Tells whether a recipe is locked at first use, and has no lock yet.
+/// Tells whether a recipe is locked at first use, has no lock yet and no image needs it.
 fn is_unused(project: &Project, id: &Id) -> bool {
     let package = project.packages.get(&id.name).filter(|_| id.role == Role::Package);
-    package.is_some_and(|package| package.is_trusted_on_first_use())
-        && !project.path().join(path(id)).exists()
+    if !package.is_some_and(Package::is_trusted_on_first_use) || project.path().join(path(id)).exists() {
+        return false;
+    }
+    let images: Vec<_> = project.images.keys().map(|name| Id::new(Role::Image, name)).collect();
+    !project.closure(&images).contains(id)
 }
 
 /// The hash that a root's request names its suite's pin by.

@@ -488,3 +488,60 @@ fn every_byte_stays_and_what_kinds_entrypoint_edits() {
         }
     }
 }
+
+#[test]
+fn what_serves_is_a_deployment_with_its_service() {
+    let mut runtime = crun();
+    runtime.annotations.clear();
+    let mut server = container("hello", "spin-hello:1");
+    server.http = Some(serde_json::from_str(r#"{ "port": 80, "body": "hello" }"#).unwrap());
+    runtime.example = vec![server.clone()];
+    runtime.trial = vec![TrialPod {
+        name: "served".into(),
+        class: TrialClass::None,
+        annotations: map(&[("key", "value")]),
+        needs_cluster: false,
+        containers: vec![server],
+    }];
+    let node = node(vec![runtime]);
+    assert_eq!(
+        manifests(&node)["example-crun-wasmtime.yaml"],
+        "\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: example-crun-wasmtime
+spec:
+  selector:
+    matchLabels:
+      app.kubernetes.io/name: example-crun-wasmtime
+  template:
+    metadata:
+      labels:
+        app.kubernetes.io/name: example-crun-wasmtime
+    spec:
+      runtimeClassName: crun-wasmtime
+      containers:
+        - name: hello
+          image: \"spin-hello:1\"
+          imagePullPolicy: Never
+          ports:
+            - containerPort: 80
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: example-crun-wasmtime
+spec:
+  selector:
+    app.kubernetes.io/name: example-crun-wasmtime
+  ports:
+    - name: hello
+      port: 80
+"
+    );
+    let jobs = jobs(&node);
+    assert!(jobs.iter().all(Job::serves));
+    assert_eq!(jobs[1].selector(), "app.kubernetes.io/name=trial-crun-wasmtime-served");
+    assert!(jobs[1].manifest.contains("annotations:\n        key: value"), "{}", jobs[1].manifest);
+}

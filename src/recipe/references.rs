@@ -149,6 +149,18 @@ impl Checks<'_> {
             for (place, package) in &variant.with {
                 self.reference(Role::Package, package, &["with".into(), place.as_str().into()]);
             }
+            if let Some(suite) = &variant.root {
+                self.reference(Role::Suite, suite, &["root".into()]);
+            }
+            if let Some(test) = &variant.test {
+                self.references(Role::Package, &test.inputs, &["test".into(), "inputs".into()]);
+                self.once(&test.packages, &["test".into(), "packages".into()]);
+            }
+            let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
+            for (key, text) in &variant.env {
+                let path = ["env".into(), key.as_str().into()];
+                self.variables(text, &known, &|name| package.variable(name, Arch::Amd64), &path);
+            }
             return;
         }
         if package.source.is_some() && !package.sources.0.is_empty() {

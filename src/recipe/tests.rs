@@ -715,7 +715,7 @@ fn faults_of_variants_are_told_with_their_places() {
         told("with", "version = \"2\"\nwith"),
         [format!(
             "{file}:3:1: unknown key `version` [not a key of this table] (known keys: `name`, `like`, `with`, \
-             `description`)"
+             `without`, `root`, `packages`, `env`, `test`, `description`)"
         )]
     );
     assert_eq!(
@@ -738,4 +738,103 @@ fn faults_of_variants_are_told_with_their_places() {
             "{file}:1:1: these recipes need each other: crun-other → crun-other [closes the circle] (take one of these references out)"
         )]
     );
+}
+
+#[test]
+fn a_variant_may_have_another_root_other_variables_and_a_test_of_its_own() {
+    let text = "name = \"crun-other\"\nlike = \"crun\"\nroot = \"trixie\"\npackages = [\"libother-dev\"]\n\
+                without = [\"wasmtime-c-api\"]\nenv = { ENGINE = \"other{version}\" }\n[test]\nscript = \"other\"\n";
+    let suite = SUITE.replace("bookworm", "trixie");
+    let other_suite = ("recipes/suites/trixie.toml", Some(suite.as_str()));
+    let (_folder, loaded) = project(&[(VARIANT_FILE, Some(text)), other_suite]);
+    let project = loaded.unwrap();
+    let (crun, variant) = (&project.packages["crun"], &project.packages["crun-other"]);
+    assert_eq!(variant.build.root.as_str(), "trixie");
+    assert_eq!(variant.build.packages, [&crun.build.packages[..], &["libother-dev".to_owned()]].concat());
+    assert_eq!(variant.build.env["ENGINE"], "other{version}");
+    assert_eq!(variant.expand(Arch::Amd64).build.env["ENGINE"], format!("other{}", crun.version));
+    assert_eq!((&variant.build.script, &variant.build.patches), (&crun.build.script, &crun.build.patches));
+    assert_eq!(variant.test.as_ref().unwrap().script, "other");
+    assert_eq!(variant.places_of_inputs().count(), 0);
+    let id = project.targets(&["packages/crun-other".to_owned()]).unwrap();
+    let closure: Vec<_> = project.closure(&id).iter().map(Id::to_string).collect();
+    assert_eq!(closure, ["suites/trixie", "packages/crun-other"]);
+
+    let told = |from: &str, to: &str| problems(&[(VARIANT_FILE, Some(&text.replace(from, to))), other_suite]);
+    let file = VARIANT_FILE;
+    assert_eq!(
+        told("root = \"trixie\"", "root = \"trixy\""),
+        [format!("{file}:3:8: no suite `trixy` in the project [no such suite] (did you mean `trixie`?)")]
+    );
+    assert_eq!(
+        told("libother-dev", &crun.build.packages[0]),
+        [format!("{file}:4:13: `{}` is there twice [the second one]", crun.build.packages[0])]
+    );
+    assert_eq!(
+        told("[\"wasmtime-c-api", "[\"wasmtime-c-apy"),
+        [format!(
+            "{file}:5:12: `wasmtime-c-apy` is no input of `crun` [no input] (did you mean `wasmtime-c-api`?)"
+        )]
+    );
+    assert_eq!(
+        told("{version}", "{versoin}"),
+        [format!(
+            "{file}:6:18: nothing is called `{{versoin}}` here [in this string] (did you mean `{{version}}`?)"
+        )]
+    );
+}
+
+/// A runtime with a pod of a trial.
+fn serving(containers: &str) -> String {
+    format!("{RUNTIME}\n[[trial]]\nname = \"served\"\ncontainers = [\n{containers}\n]\n")
+}
+
+#[test]
+fn what_a_server_is_asked_can_be_asked() {
+    let good = "{ name = \"one\", image = \"busybox\", http = { port = 80 } },\n\
+                { name = \"two\", image = \"busybox\", http = { port = 81, path = \"/a?b\", status = 404 } }";
+    let (_folder, loaded) = project(&[(RUNTIME_FILE, Some(&serving(good)))]);
+    let http = loaded.unwrap().runtimes["crun-wasmtime"].trial[0].containers[1].http.clone().unwrap();
+    assert_eq!((http.path.as_str(), http.status, http.body), ("/a?b", 404, None));
+    let told = |example: &str| {
+        let text = serving(example);
+        let line = text.lines().count() - 1;
+        let told = problems(&[(RUNTIME_FILE, Some(&text))]);
+        told.into_iter().map(|one| one.replace(&format!("{RUNTIME_FILE}:{line}:"), "")).collect::<Vec<_>>()
+    };
+    let one = |http: &str| told(&format!("{{ name = \"one\", image = \"busybox\", {http} }}"));
+    assert_eq!(one("http = { port = 0 }"), ["52: `port` is out of range [not valid]"]);
+    assert_eq!(
+        one("http = { port = 80, path = \"a b\" }"),
+        ["63: `a b` is no path of a URL: it starts with `/` and holds no blank [not valid]"]
+    );
+    assert_eq!(one("http = { port = 80, status = 42 }"), ["65: `42` is no status of HTTP [not valid]"]);
+    assert_eq!(
+        one("exit = 3, http = { port = 80 }"),
+        ["43: `exit` is for containers that end by themselves, this one serves [not valid]"]
+    );
+    let two = |http: &str| {
+        told(&format!(
+            "{{ name = \"one\", image = \"busybox\", http = {{ port = 80 }} }}, {{ name = \"two\", image = \
+             \"busybox\"{http} }}"
+        ))
+    };
+    assert_eq!(two(""), ["60: `one` of the same pod serves until it is stopped, `two` ends [not valid]"]);
+    assert_eq!(two(", http = { port = 80 }"), ["111: `80` is there twice [the second one]"]);
+}
+
+#[test]
+fn what_has_a_hash_is_not_trusted_at_first_sight() {
+    let hash = "1755fbeb2dec7d026faf8c37031d8a025975f5e194b782da10188206a386d6e4";
+    let url =
+        "url = \"https://github.com/containers/crun/releases/download/{version}/crun-{version}.tar.gz\"";
+    let trusting = format!("{url}\ntrust = \"first-use\"");
+    let (_folder, loaded) = project(&[(CRUN_FILE, Some(&CRUN.replace(url, &trusting)))]);
+    assert!(loaded.unwrap().packages["crun"].is_trusted_on_first_use());
+    let both = CRUN.replace(url, &format!("{trusting}\nsha256 = \"{hash}\""));
+    let told = problems(&[(CRUN_FILE, Some(&both))]);
+    assert!(told[0].contains("`sha256` and `trust` exclude each other"), "{told:?}");
+    let other = CRUN.replace(url, &trusting.replace("first-use", "always"));
+    let told = problems(&[(CRUN_FILE, Some(&other))]);
+    assert!(told[0].contains("unknown variant `always`, expected `first-use`"), "{told:?}");
 }

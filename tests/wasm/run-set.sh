@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs the guests of this folder as containers of one crun with one libwasmtime.so.
 #   run-set.sh CRUN LIBDIR GUESTS [CASE…]
-# CRUN: the binary; LIBDIR: the folder of libwasmtime.so; GUESTS: what build.sh made.
+# CRUN: the binary; LIBDIR: the folder of libwasmtime.so; GUESTS: what build.sh made. Where $ROOT is a folder, crun runs
+# in it, with the libraries that it has.
 # Prints `pass CASE` or `FAIL CASE: why` for each, and ends with 1 if one failed. Needs root.
 set -eu
 
@@ -19,8 +20,23 @@ shift 3
 only=" $* "
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+inside=
+clean() {
+    if [ -n "$inside" ]; then umount --lazy "$ROOT"; fi
+    rm -rf "$work"
+}
+trap clean EXIT
 failed=0
+if [ -n "${ROOT:-}" ]; then
+    # `pivot_root` wants the root to be a mount.
+    mount --bind "$ROOT" "$ROOT"
+    inside="chroot $ROOT"
+    for folder in proc sys dev; do mount --rbind /$folder "$ROOT/$folder"; done
+    mkdir -p "$ROOT$work"
+    mount --bind "$work" "$ROOT$work"
+    cp "$crun" "$work/crun"
+    crun=$work/crun
+fi
 
 # json_list WORD… : ["WORD", …]
 json_list() {
@@ -70,7 +86,7 @@ run() {
 }
 J
     status=0
-    printf 'one\ntwo\n' | LD_LIBRARY_PATH=$libdir timeout 60 "$crun" --root "$work/state" \
+    printf 'one\ntwo\n' | LD_LIBRARY_PATH=$libdir timeout 60 $inside "$crun" --root "$work/state" \
         --cgroup-manager=cgroupfs run --bundle "$bundle" "wasm-set-$$-$name" \
         > "$bundle/stdout" 2> "$bundle/stderr" || status=$?
 }

@@ -202,7 +202,11 @@ fn tar(entries: &[(&str, &[u8], u32)]) -> Vec<u8> {
 /// Packs files as upstreams do; nothing is checked.
 pub(crate) fn tar_gz(entries: &[(&str, &str, u32)]) -> Vec<u8> {
     let entries: Vec<_> = entries.iter().map(|(path, text, mode)| (*path, text.as_bytes(), *mode)).collect();
+    tar_gz_of_bytes(&entries)
+}
+
+pub(crate) fn tar_gz_of_bytes(entries: &[(&str, &[u8], u32)]) -> Vec<u8> {
     let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    writer.write_all(&tar(&entries)).unwrap();
+    writer.write_all(&tar(entries)).unwrap();
     writer.finish().unwrap()
 }
