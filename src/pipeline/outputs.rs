@@ -88,7 +88,9 @@ pub(super) fn write(
     };
     let Some(image) = &target.image else {
         let name = &target.recipe.name;
-        let is_one = plan.targets.iter().filter(|other| other.recipe == target.recipe).count() == 1;
+        // A target may be named twice.
+        let mut same = plan.targets.iter().filter(|other| other.recipe == target.recipe);
+        let is_one = same.all(|other| other.arch == target.arch);
         let folder = match target.arch.filter(|_| !is_one) {
             Some(arch) => out.join("packages").join(format!("{name}@{arch}")),
             None => out.join("packages").join(name.as_str()),
