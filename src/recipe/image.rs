@@ -119,13 +119,25 @@ pub struct Node {
 }
 
 /// Where a node's Kubernetes comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[serde(untagged)]
 pub enum Kubernetes {
     /// A package of this project, by name.
     Package(Name),
     /// The image's base.
     Base(BaseKubernetes),
+}
+
+impl<'de> Deserialize<'de> for Kubernetes {
+    /// Not derived: an untagged table would take a list of its values too.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Table(table) => BaseKubernetes::deserialize(table).map(Kubernetes::Base),
+            other => Name::deserialize(other).map(Kubernetes::Package),
+        }
+        .map_err(D::Error::custom)
+    }
 }
 
 /// A version of Kubernetes that the base has.
