@@ -9,8 +9,8 @@ use super::session::Session;
 use super::{host, render, text};
 use crate::base::Name;
 use crate::gate::Report;
+use crate::pipeline;
 use crate::pipeline::lint::{self, Here, Linted};
-use crate::pipeline::{self};
 use crate::recipe::{Id, Role};
 
 pub(super) fn run(session: &Session, command: &Lint) -> Result<i32, Failure> {

@@ -4,14 +4,13 @@
 //! configuration. So the sandbox sees 100 MB instead of a whole node, and as long as neither changes the answer that
 //! the store has stands.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::view::Program;
 use super::{Error, RULES, View};
-use crate::base::{Arch, Cancel, GuestPath, Name, Sha256};
+use crate::base::{Arch, Cancel, GuestPath, Sha256};
 use crate::node::Containerd;
 use crate::sandbox::{self, Exit, Identity, Job, Limits, Root, Sandbox};
 use crate::store::{Dir, Meta, Node, Tree};
@@ -170,45 +169,18 @@ fn root(view: &View<'_>, files: &[GuestPath]) -> Tree {
     root
 }
 
-/// Takes a file along, and every link on the way to it.
+/// Takes a file or an empty folder along, and every link on the way to it.
 fn carry(from: &Tree, to: &mut Tree, path: &GuestPath) {
-    let mut open: VecDeque<String> = path.components().map(str::to_owned).collect();
-    let mut at: Vec<Name> = Vec::new();
-    let mut links = 0;
-    while let Some(part) = open.pop_front() {
-        match part.as_str() {
-            "" | "." => continue,
-            ".." => {
-                at.pop();
-                continue;
-            }
-            _ => {}
+    let found = from.follow_by(path, &mut |link, node| to.insert(link, node.clone()).is_ok());
+    match found {
+        Some((at, Node::File { digest, meta })) => {
+            let mode = if meta.mode & 0o111 == 0 { 0o644 } else { 0o755 };
+            drop(to.insert(&at, Node::File { digest: *digest, meta: Meta::root(mode) }));
         }
-        let Ok(name) = Name::new(&part) else { return };
-        let here = at.iter().chain([&name]).fold(GuestPath::root(), |path, part| path.join(part));
-        match from.get(&here) {
-            Some(node @ Node::Symlink { target }) => {
-                links += 1;
-                if links > 40 || to.insert(&here, node.clone()).is_err() {
-                    return;
-                }
-                if target.starts_with('/') {
-                    at.clear();
-                }
-                target.split('/').rev().for_each(|part| open.push_front(part.to_owned()));
-            }
-            Some(Node::File { digest, meta }) => {
-                let mode = if meta.mode & 0o111 == 0 { 0o644 } else { 0o755 };
-                drop(to.insert(&here, Node::File { digest: *digest, meta: Meta::root(mode) }));
-                return;
-            }
-            Some(Node::Dir(_)) => at.push(name),
-            None => return,
+        Some((at, Node::Dir(_))) if to.get(&at).is_none() => {
+            drop(to.insert(&at, Node::Dir(Dir::default())));
         }
-    }
-    let folder = at.iter().fold(GuestPath::root(), |path, part| path.join(part));
-    if to.get(&folder).is_none() && folder != GuestPath::root() {
-        drop(to.insert(&folder, Node::Dir(Dir::default())));
+        _ => {}
     }
 }
 

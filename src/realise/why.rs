@@ -1,6 +1,6 @@
 //! Why something would be made, or was: the fields whose change no other step of the plan explains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Error;
 use super::explain::{self, Fields, Known};
@@ -74,7 +74,7 @@ pub fn why(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Why, Error> 
 /// Follows changed inputs down from `wanted`.
 fn last(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Why, Error> {
     let (mut open, mut seen) = (wanted.to_vec(), BTreeSet::new());
-    let mut changed = std::collections::BTreeMap::new();
+    let mut changed = BTreeMap::new();
     while let Some(step) = open.pop() {
         if !seen.insert(step) {
             continue;

@@ -11,6 +11,15 @@ const MAX_LINKS: usize = 40;
 impl Dir {
     /// Finds where a directory really is. What is missing stays as it is named. Nothing: the links never end.
     pub fn resolve(&self, parts: &[Name]) -> Option<Vec<Name>> {
+        self.resolve_by(parts, &mut |_, _| true)
+    }
+
+    /// The same, and tells each link that is met, with its own path; ends with nothing where that is answered with no.
+    pub fn resolve_by(
+        &self,
+        parts: &[Name],
+        met: &mut dyn FnMut(&GuestPath, &Node) -> bool,
+    ) -> Option<Vec<Name>> {
         let mut open: VecDeque<String> = parts.iter().map(|part| part.as_str().to_owned()).collect();
         let mut at: Vec<Name> = Vec::new();
         let mut links = 0;
@@ -25,9 +34,9 @@ impl Dir {
             }
             let name = Name::new(&part).ok()?;
             match self.at(&at).and_then(|dir| dir.entries.get(&name)) {
-                Some(Node::Symlink { target }) => {
+                Some(node @ Node::Symlink { target }) => {
                     links += 1;
-                    if links > MAX_LINKS {
+                    if links > MAX_LINKS || !met(&joined(at.iter().chain([&name])), node) {
                         return None;
                     }
                     if target.starts_with('/') {
@@ -43,11 +52,20 @@ impl Dir {
 
     /// Finds a path, links followed, its last component too: the path without links, and what stands there.
     pub fn follow(&self, path: &GuestPath) -> Option<(GuestPath, &Node)> {
+        self.follow_by(path, &mut |_, _| true)
+    }
+
+    /// The same, and tells each link that is met, as [`Dir::resolve_by`] does.
+    pub fn follow_by(
+        &self,
+        path: &GuestPath,
+        met: &mut dyn FnMut(&GuestPath, &Node) -> bool,
+    ) -> Option<(GuestPath, &Node)> {
         let name = |part| Name::new(part).expect("a guest path is made of names");
-        let at = self.resolve(&path.components().map(name).collect::<Vec<_>>())?;
+        let at = self.resolve_by(&path.components().map(name).collect::<Vec<_>>(), met)?;
         let (last, parents) = at.split_last()?;
         let node = self.at(parents)?.entries.get(last)?;
-        Some((at.iter().fold(GuestPath::root(), |path, part| path.join(part)), node))
+        Some((joined(&at), node))
     }
 
     /// Finds a directory, links not followed.
@@ -57,6 +75,10 @@ impl Dir {
             _ => None,
         })
     }
+}
+
+fn joined<'a>(parts: impl IntoIterator<Item = &'a Name>) -> GuestPath {
+    parts.into_iter().fold(GuestPath::root(), |path, part| path.join(part))
 }
 
 #[cfg(test)]
