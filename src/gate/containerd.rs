@@ -31,6 +31,20 @@ fn check(view: &View<'_>) -> Result<Checked, Error> {
         let hint = "take the key out, or write it as this containerd's version has it".to_owned();
         found.push((config.to_string(), message, hint));
     }
+    // containerd 1.6 drops what it does not know without a word; what it knows it prints, set or not.
+    for (handler, own) in view.files.iter().flat_map(|files| &files.handlers) {
+        let Some(known) = dumped.handlers.get(handler) else { continue };
+        let is_dropped = |key: &&String| {
+            !known.keys.contains(key) && !warnings.iter().any(|warning| warning.contains(key.as_str()))
+        };
+        for key in own.keys.iter().filter(is_dropped) {
+            found.push((
+                handler.clone(),
+                format!("the image's containerd does not know `{key}` of runtime `{handler}` in `{config}`"),
+                "look for a typing error; this containerd may also be older or newer than the key".to_owned(),
+            ));
+        }
+    }
     let mut wanted: Vec<&str> = Vec::new();
     if let Ok(files) = &view.files {
         wanted.extend(files.handlers.keys().map(String::as_str));

@@ -236,6 +236,14 @@ fn what_containerd_does_not_make_of_its_file_is_found() {
             said("the image's containerd has no runtime `crun` after reading `/etc/containerd/config.toml`"),
         ]
     );
+    // One that drops keys without a word.
+    small.config(&CONFIG.replace("runtime_type", "pod_anotations = [\"a/*\"]\nruntime_type"));
+    small.printed(CONFIG, &[]);
+    small.finds(
+        "containerd",
+        "the image's containerd does not know `pod_anotations` of runtime `runc` in `/etc/containerd/config.toml`",
+        "look for a typing error; this containerd may also be older or newer than the key",
+    );
     small.config(CONFIG);
     small.node = Some(description(vec![runtime("wasm")]));
     small.printed(CONFIG, &[]);

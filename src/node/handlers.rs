@@ -47,6 +47,8 @@ pub struct Handler {
     pub base_spec: Option<String>,
     /// `pod_annotations`.
     pub pod_annotations: Vec<String>,
+    /// Every key that its table has.
+    pub keys: Vec<String>,
 }
 
 /// A handler in the wrong place.
@@ -143,6 +145,7 @@ impl Handler {
             systemd_cgroup: option("SystemdCgroup").and_then(Value::as_bool).unwrap_or_default(),
             base_spec: filled(text_of(table.get("base_runtime_spec"))),
             pod_annotations: strings(table.get("pod_annotations")),
+            keys: table.keys().cloned().collect(),
         }
     }
 }

@@ -189,7 +189,14 @@ pub(super) fn each(
         let mode = header.mode().map_err(|error| source.entry(error, &name))? & 0o7777;
         let (uid, gid) = match owners {
             Owners::Root => (0, 0),
-            Owners::Kept => (number(header.uid())?, number(header.gid())?),
+            // Some tools leave the owner empty, which is root.
+            Owners::Kept => {
+                let old = header.as_old();
+                let is_empty = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+                let uid = if is_empty(&old.uid) { 0 } else { number(header.uid())? };
+                let gid = if is_empty(&old.gid) { 0 } else { number(header.gid())? };
+                (uid, gid)
+            }
         };
         let id =
             |value: u64| u32::try_from(value).map_err(|_| source.refuse(&name, "has an owner out of range"));

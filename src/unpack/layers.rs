@@ -324,6 +324,16 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_that_is_empty_is_root() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "a", &b"1"[..]).unwrap();
+        assert_eq!(shown(&stack(&[archive.into_inner().unwrap()]).unwrap()), ["/a 1 644 0:0"]);
+    }
+
+    #[test]
     fn what_could_do_harm_is_named() {
         let refused = |items: &[Item]| stack(&[tar(&[]), tar(items)]).unwrap_err().to_string();
         assert_eq!(
