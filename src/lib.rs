@@ -22,6 +22,7 @@
 //! | [`root`] | Debian packages → a configured root |
 //! | [`export`] | an artifact → files below `out/`, a Docker engine, a kind cluster's nodes, containerd |
 //! | [`gate`] | an image's tree, and what its containerd says → what would go wrong in a pod |
+//! | [`diff`] | two trees or images → what differs, by package, file, field, symbol and line |
 //! | [`cluster`] | a node image → a throw-away cluster, and what its examples did there |
 //! | [`fetch`] | a source, as a recipe's table and as pinned → bytes in the store |
 //! | [`unpack`] | archives and patches → trees |
@@ -34,8 +35,8 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export`, `gate`
-//! and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export`, `gate`,
+//! `diff` and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
 //! holds `use crate::…` to it.
 //!
 //! # Files that are read and written
@@ -62,6 +63,7 @@
 pub mod base;
 pub mod cli;
 pub mod cluster;
+pub mod diff;
 pub mod engine;
 pub mod export;
 pub mod fetch;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A folder may use those of lower rank; folders of one rank don't know each other.
-const RANKS: [(&str, u32); 19] = [
+const RANKS: [(&str, u32); 20] = [
     ("base", 0),
     ("store", 1),
     ("engine", 1),
@@ -14,6 +14,7 @@ const RANKS: [(&str, u32); 19] = [
     ("image", 2),
     ("node", 2),
     ("gate", 3),
+    ("diff", 3),
     ("export", 3),
     ("cluster", 3),
     ("root", 3),
