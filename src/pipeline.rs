@@ -8,11 +8,13 @@
 //! Each takes what the one before gave. Nothing here reads the environment or prints.
 
 mod catalog;
+mod closure;
 mod error;
 mod files;
 pub mod library;
 pub mod lint;
 mod outputs;
+pub mod rebuild;
 mod record;
 mod registry;
 mod resolve;
@@ -68,7 +70,10 @@ pub fn plan(
     store: &Store,
 ) -> Result<Plan, Error> {
     covered(project, targets, platforms)?;
-    let files = files::take_in(project, &with_emulator(project, targets, platforms), store)?;
+    let mut files = files::take_in(project, &with_emulator(project, targets, platforms), store)?;
+    for image in targets.iter().filter(|id| id.role == Role::Image) {
+        files.projects.insert(image.clone(), closure::take_in(project, image, &locked.elsewhere, store)?);
+    }
     Ok(Plan::new(locked, targets, platforms, &files))
 }
 

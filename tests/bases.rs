@@ -75,6 +75,12 @@ fn a_base_stays_bit_for_bit_and_comes_when_it_is_read() {
     assert_eq!(config["config"]["Env"], json!(["MOOD=fine"]));
     assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), all.len());
 
+    // The gates look at a registry's image as at any other.
+    let name = format!("registry:{}/kindest/node:v1", registry.host);
+    let linted = world.json(&["lint", &name]);
+    assert_eq!(linted["image"], format!("{}/kindest/node:v1", registry.host));
+    assert_eq!((&linted["runtimes"], &linted["findings"]), (&json!(["runc"]), &json!([])));
+
     // Nothing is asked for again, not even without the registry.
     let digest = target["digest"].clone();
     drop(registry);

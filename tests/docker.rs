@@ -185,6 +185,7 @@ mod inside {
             };
             let cwd = if identity == Identity::Builder { "/build" } else { "/srv" };
             let job = Job {
+                surroundings: nodeimg::sandbox::Surroundings::default(),
                 argv: ["/bin/sh", "-eu", "-c", script].map(str::to_owned).to_vec(),
                 env: [("PATH", "/bin"), ("EMPTY", ""), ("TEXT", "two words\nand a line")]
                     .map(|(name, text)| (name.to_owned(), text.to_owned()))

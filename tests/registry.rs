@@ -118,7 +118,11 @@ impl Registry {
         if let Some(credentials) = self.credentials {
             skopeo.args(["--dest-creds", credentials]);
         }
-        skopeo.arg(format!("oci:{}", layout.display())).arg(format!("docker://{}/{name}", self.host));
+        // What is attached stands in the index too, so the tag says what is meant.
+        let index: serde_json::Value =
+            serde_json::from_slice(&fs_err::read(layout.join("index.json")).unwrap()).unwrap();
+        let tag = index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
+        skopeo.arg(format!("oci:{}:{tag}", layout.display())).arg(format!("docker://{}/{name}", self.host));
         let output = match skopeo.output() {
             Ok(output) => output,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -83,7 +83,9 @@ impl Place {
         env: &BTreeMap<String, String>,
     ) -> (Result<Tree, Error>, String) {
         let mut log = Vec::new();
+        let surroundings = nodeimg::sandbox::Surroundings::default();
         let step = Step {
+            surroundings: &surroundings,
             argv,
             env,
             mounts: &self.mounts,

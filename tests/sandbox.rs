@@ -32,6 +32,7 @@ impl Fixture {
         }
         let mount = |source: PathBuf, target: &str, access| Mount { source, target: guest(target), access };
         let job = Job {
+            surroundings: nodeimg::sandbox::Surroundings::default(),
             argv: ["/bin/sh", "-eu", "-c", script].map(str::to_owned).to_vec(),
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             cwd: guest("/build"),

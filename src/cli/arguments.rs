@@ -60,6 +60,10 @@ pub(super) enum Command {
     Plan(Plan),
     /// Say why an image, a package or a step would be made anew, or was when it was last
     Why(Why),
+    /// Make an image again out of what it carries: its recipes, locks and patches
+    Rebuild(Rebuild),
+    /// Make an image or a package again from nothing, or single steps, and compare
+    Verify(Verify),
     /// Print what a step printed when it last ran
     Log(Log),
     /// Open a shell in a step's sandbox: its files, environment and ids
@@ -296,6 +300,41 @@ pub(super) struct Why {
     /// An image, a package, or a step such as `crun:test`; by default the project's default image
     #[arg(value_name = "NAME")]
     pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rebuild {
+    /// The image: an OCI layout, an archive, a registry's image, or the digest of an image below `out`
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: String,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Where outputs go; by default `out` in the current folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// Images or packages of this project, or images from elsewhere: an OCI layout, an archive, a registry's image, or
+    /// the digest of an image below `out`; by default the project's default image
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// Do each step again by itself, with another user, path, umask, host name, clock, time zone, locale, number of
+    /// processors, directory order and kernel version, and name what a result depends on
+    #[arg(long)]
+    pub(super) vary: bool,
+    /// Do only this step again, such as `crun`; may be given several times
+    #[arg(long = "step", value_name = "STEP")]
+    pub(super) steps: Vec<String>,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
 }
 
 #[derive(Debug, Args)]

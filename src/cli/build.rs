@@ -62,14 +62,19 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     if session.common.json {
         text::json(&document(&plan, &built, &outcome))?;
     } else if !session.common.quiet {
-        for one in &built {
-            session.progress.line(&summary(one));
-        }
-        session.progress.line(&format!("{:>10} {}", "steps", work(&plan, &outcome)));
+        show(session, &plan, &built, &outcome);
         let next = built.iter().find_map(|one| next(one, &project));
         next.into_iter().for_each(|next| session.progress.line(&format!("{:>10} {next}", "next")));
     }
     Ok(0)
+}
+
+/// Says what was built and where it lies.
+pub(super) fn show(session: &Session, plan: &Plan, built: &[Built], outcome: &Outcome) {
+    for one in built {
+        session.progress.line(&summary(one));
+    }
+    session.progress.line(&format!("{:>10} {}", "steps", work(plan, outcome)));
 }
 
 /// Opens the forms that were asked for.
@@ -167,7 +172,7 @@ fn next(built: &Built, project: &Project) -> Option<String> {
     })
 }
 
-fn document(plan: &Plan, built: &[Built], outcome: &Outcome) -> serde_json::Value {
+pub(super) fn document(plan: &Plan, built: &[Built], outcome: &Outcome) -> serde_json::Value {
     let target = |one: &Built| {
         let mut value = json!({
             "target": one.recipe.to_string(),

@@ -22,6 +22,7 @@ mod steps;
 mod store;
 mod text;
 mod trial;
+mod verify;
 mod why;
 
 use clap::Parser as _;
@@ -51,6 +52,8 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),
+        Command::Rebuild(command) => verify::rebuild(&session, command),
+        Command::Verify(command) => verify::verify(&session, command),
         Command::Why(command) => why::run(&session, command),
         Command::Log(command) => steps::log(&session, command),
         Command::Shell(command) => steps::shell(&session, command),

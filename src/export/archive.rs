@@ -14,7 +14,7 @@ pub(super) const FORM: Form = Form {
     name: "archive",
     place: "FILE",
     about: "one file: docker-archive and OCI archive",
-    open: |place, _| place::open(Shape::ARCHIVE, "image.tar", place),
+    open: |place, _| place::open(Shape::ARCHIVE, |image| &image.archive, "image.tar", place),
 };
 
 impl Shape {

@@ -23,7 +23,7 @@ pub(super) const FORM: Form = Form {
     name: "oci",
     place: "DIR",
     about: "an OCI image layout",
-    open: |place, _| place::open(Shape::OCI_LAYOUT, "oci", place),
+    open: |place, _| place::open(Shape::OCI_LAYOUT, |image| &image.layout, "oci", place),
 };
 
 impl Shape {

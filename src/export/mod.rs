@@ -46,6 +46,7 @@ use std::path::Path;
 use crate::base::event::Outcome;
 use crate::base::{Cancel, Digest};
 use crate::engine::Settings;
+use crate::image::Attached;
 use crate::store::Store;
 
 pub use containerd::DEFAULT_ADDRESS as CONTAINERD;
@@ -93,8 +94,10 @@ impl Here<'_> {
 /// An image that leaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Image<'a> {
-    /// The image: a tree of the store.
+    /// The image for this machine: a tree of the store.
     pub tree: &'a Digest,
+    /// The image as files have it: for all of its platforms, with what is attached to it.
+    pub attached: Attached,
     /// Where its files go, unless they are asked for elsewhere.
     pub folder: &'a Path,
 }

@@ -10,6 +10,7 @@ use super::stamp::{self, Stamp, beside};
 use super::{Error, Image, Opened, Output, Put};
 use crate::base::event::Outcome;
 use crate::base::{Cancel, Digest};
+use crate::image::Attached;
 use crate::store::Store;
 
 /// How a tree lies on disk.
@@ -59,13 +60,19 @@ pub fn is_current(shape: Shape, digest: &Digest, to: &Path) -> bool {
 #[derive(Debug)]
 struct OnDisk {
     shape: Shape,
+    tree: fn(&Attached) -> &Digest,
     usual: &'static str,
     asked: Option<PathBuf>,
 }
 
 /// Opens a form of images on disk.
-pub(super) fn open(shape: Shape, usual: &'static str, place: Option<&str>) -> Opened {
-    Ok(Box::new(OnDisk { shape, usual, asked: place.map(PathBuf::from) }))
+pub(super) fn open(
+    shape: Shape,
+    tree: fn(&Attached) -> &Digest,
+    usual: &'static str,
+    place: Option<&str>,
+) -> Opened {
+    Ok(Box::new(OnDisk { shape, tree, usual, asked: place.map(PathBuf::from) }))
 }
 
 impl Output for OnDisk {
@@ -83,7 +90,7 @@ impl Output for OnDisk {
 
     fn put(&self, store: &Store, image: &Image<'_>, cancel: &Cancel) -> Result<Put, Error> {
         let to = self.asked.clone().unwrap_or_else(|| image.folder.join(self.usual));
-        let outcome = export(store, self.shape, image.tree, &to, cancel)?;
+        let outcome = export(store, self.shape, (self.tree)(&image.attached), &to, cancel)?;
         Ok(Put { outcome, sent: None })
     }
 }

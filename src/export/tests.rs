@@ -411,7 +411,8 @@ fn an_image_lies_where_it_is_asked_for() {
     let tree = fixture.image("one");
     let here = Here { engine: &Settings::default(), containerd: "" };
     let folder = fixture.out("image");
-    let image = Image { tree: &tree, folder: &folder };
+    let attached = Attached { layout: tree, archive: tree };
+    let image = Image { tree: &tree, attached, folder: &folder };
     let put =
         |text: &str| open(text, &here).unwrap().put(&fixture.store, &image, &Cancel::default()).unwrap();
     let elsewhere = fixture.out("elsewhere.tar");

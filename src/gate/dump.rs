@@ -12,7 +12,7 @@ use super::view::Program;
 use super::{Error, RULES, View};
 use crate::base::{Arch, Cancel, GuestPath, Sha256};
 use crate::node::Containerd;
-use crate::sandbox::{self, Exit, Identity, Job, Limits, Root, Sandbox};
+use crate::sandbox::{self, Exit, Identity, Job, Limits, Root, Sandbox, Surroundings};
 use crate::store::{Dir, Meta, Node, Tree};
 
 /// What containerd said.
@@ -91,6 +91,7 @@ fn ask(
         identity: Identity::Builder,
         limits: Limits { time: Duration::from_secs(60), processes: 256, memory: 2 << 30, disk: 1 << 20 },
         known: [(checkout.path().to_owned(), *root)].into(),
+        surroundings: Surroundings::default(),
     };
     let mut text = Vec::new();
     let mut output = |part: &[u8]| {

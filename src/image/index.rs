@@ -31,12 +31,12 @@ pub fn join(store: &Store, images: &[Tree], main: usize) -> Result<Tree, Error> 
             put(&format!("{blobs}/{name}"), node.clone());
         }
     }
-    let index = Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests };
+    let index = Index { manifests, ..Index::default() };
     let index = store.put_bytes(&oci::json(&index))?;
     put(&blob_path(&index), file(index));
     let mut entry = Descriptor::new(oci::INDEX, index);
     entry.annotations = annotations;
-    let top = Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests: vec![entry] };
+    let top = Index { manifests: vec![entry], ..Index::default() };
     put("/index.json", file(store.put_bytes(&oci::json(&top))?));
     for name in ["/manifest.json", "/oci-layout"] {
         let path = GuestPath::new(name).expect("a constant path");

@@ -9,6 +9,19 @@ use crate::store::{Meta, Node, Store, Tree};
 const BLOB: &str = "/layer.tar.gz";
 const DIFF_ID: &str = "/diff-id";
 
+/// Gives a tree as a gzip-compressed tar archive, by itself, in the form that layers have; made once.
+pub fn tarball(store: &Store, tree: &Digest, cancel: &Cancel) -> Result<Digest, Error> {
+    let made = match made(store, tree)? {
+        Some(made) => made,
+        None => {
+            let made = make(store, &store.tree(tree)?, gzip::cores(), &|_| {}, cancel)?;
+            note(store, tree, &made)?;
+            made
+        }
+    };
+    Ok(made.blob)
+}
+
 /// Finds the layer that was made from a tree.
 pub(super) fn made(store: &Store, tree: &Digest) -> Result<Option<Compressed>, Error> {
     let Some(kept) = store.memo(&key(tree))? else { return Ok(None) };
@@ -28,28 +41,30 @@ pub(super) fn made(store: &Store, tree: &Digest) -> Result<Option<Compressed>, E
     }
 }
 
-/// Makes the layer of a tree and notes it.
+/// Makes the layer of a tree.
 pub(super) fn make(
     store: &Store,
-    digest: &Digest,
     tree: &Tree,
     workers: usize,
     progress: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<Compressed, Error> {
-    let made = gzip::compress(store, workers, progress, |blocks| {
+    gzip::compress(store, workers, progress, |blocks| {
         let mut writer = tar::Writer::new(store, cancel, blocks);
         writer.entries("", tree)?;
         writer.finish().map(drop)
-    })?;
+    })
+}
+
+/// Notes the layer that was made of a tree.
+pub(super) fn note(store: &Store, tree: &Digest, made: &Compressed) -> Result<(), Error> {
     let mut kept = Tree::default();
     let diff_id = store.put_bytes(made.content.oci().as_bytes())?;
     for (at, digest) in [(BLOB, made.blob), (DIFF_ID, diff_id)] {
         kept.insert(&path(at), Node::File { digest, meta: Meta::root(0o644) })
             .expect("two files at the root");
     }
-    store.put_memo(&key(digest), &store.put_tree(&kept)?)?;
-    Ok(made)
+    Ok(store.put_memo(&key(tree), &store.put_tree(&kept)?)?)
 }
 
 fn key(tree: &Digest) -> Sha256 {

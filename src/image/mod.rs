@@ -14,6 +14,8 @@
 //! [`join`] makes one of the same image for several platforms: `index.json` names an index among the blobs, which names a
 //! manifest for each; `manifest.json`, which knows no platforms, is one platform's.
 //!
+//! [`attach`] adds documents about an image, which leave its digest as it is.
+//!
 //! Whatever keeps that tree keeps the whole image. A layer is made once ([`Store::memo`]). Of an image that is built on
 //! another one the tree names the base's layers, whose blobs need not be there yet.
 //!
@@ -42,6 +44,7 @@ mod layer;
 mod oci;
 mod read;
 mod reference;
+mod referrer;
 mod stack;
 mod tar;
 #[cfg(test)]
@@ -61,8 +64,10 @@ pub use archive::{archive, archive_blob};
 pub use base::{BaseLayer, base, base_layers};
 pub use error::Error;
 pub use index::{digest, join};
+pub use layer::tarball;
 pub use oci::Platform;
 pub use read::{LayerSummary, Summary, read};
+pub use referrer::{Attached, REFERRERS, Referrer, attach};
 pub use stack::union;
 
 /// The number of the algorithm that this release assembles by; see the module doc.
@@ -126,11 +131,24 @@ pub struct Config {
 
 /// Makes an image. Its blobs are in the store, the tree itself is not yet.
 pub fn assemble(store: &Store, spec: &Spec, events: &dyn Sink, cancel: &Cancel) -> Result<Tree, Error> {
-    assemble_on(gzip::cores(), store, spec, events, cancel)
+    assemble_on(gzip::cores(), true, store, spec, events, cancel)
+}
+
+/// Makes an image and every layer that is added as if for the first time, with that many threads: to see whether the
+/// same comes out.
+pub fn assemble_again(
+    workers: usize,
+    store: &Store,
+    spec: &Spec,
+    events: &dyn Sink,
+    cancel: &Cancel,
+) -> Result<Tree, Error> {
+    assemble_on(workers, false, store, spec, events, cancel)
 }
 
 fn assemble_on(
     workers: usize,
+    recall: bool,
     store: &Store,
     spec: &Spec,
     events: &dyn Sink,
@@ -155,10 +173,14 @@ fn assemble_on(
     for (layer, tree) in spec.layers.iter().zip(&trees) {
         layers.push(told(&layer.name, tree.size(), events, |progress| {
             let digest = store.put_tree(tree)?;
-            match layer::made(store, &digest)? {
-                Some(made) => Ok((made, Outcome::Reused)),
-                None => Ok((layer::make(store, &digest, tree, workers, progress, cancel)?, Outcome::Done)),
+            if let Some(made) = if recall { layer::made(store, &digest)? } else { None } {
+                return Ok((made, Outcome::Reused));
             }
+            let made = layer::make(store, tree, workers, progress, cancel)?;
+            if recall {
+                layer::note(store, &digest, &made)?;
+            }
+            Ok((made, Outcome::Done))
         })?);
     }
     describe(store, spec, &reference, &layers)
@@ -224,8 +246,15 @@ fn describe(store: &Store, spec: &Spec, reference: &Reference, layers: &[Compres
     };
     put(&blob_path(&config.name()), config.name());
     all.iter().for_each(|layer| put(&blob_path(&layer.name()), layer.name()));
-    let manifest =
-        oci::Manifest { schema_version: 2, media_type: oci::MANIFEST.to_owned(), config, layers: all };
+    let manifest = oci::Manifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST.to_owned(),
+        artifact_type: None,
+        config,
+        layers: all,
+        subject: None,
+        annotations: BTreeMap::new(),
+    };
     let mut manifest = descriptor(oci::MANIFEST, &oci::json(&manifest))?;
     put(&blob_path(&manifest.name()), manifest.name());
     manifest.annotations = BTreeMap::from([
@@ -233,8 +262,7 @@ fn describe(store: &Store, spec: &Spec, reference: &Reference, layers: &[Compres
         (oci::REF_NAME.to_owned(), reference.tag().to_owned()),
     ]);
     manifest.platform = Some(spec.platform.clone());
-    let index =
-        oci::Index { schema_version: 2, media_type: oci::INDEX.to_owned(), manifests: vec![manifest] };
+    let index = oci::Index { manifests: vec![manifest], ..oci::Index::default() };
     put("/index.json", store.put_bytes(&oci::json(&index))?);
     put("/manifest.json", store.put_bytes(&oci::json(&[archived]))?);
     put("/oci-layout", store.put_bytes(oci::LAYOUT.as_bytes())?);

@@ -8,6 +8,8 @@ use super::Config;
 use crate::base::{Digest, Sha256};
 
 pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// The configuration of what is no image: `{}`.
+pub(super) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -23,16 +25,18 @@ pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 pub(super) const EPOCH: &str = "1970-01-01T00:00:00Z";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
     pub media_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     #[serde(serialize_with = "oci")]
     pub digest: Sha256,
     pub size: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 }
 
@@ -40,6 +44,7 @@ impl Descriptor {
     pub(super) fn new(media_type: &str, of: Digest) -> Self {
         Self {
             media_type: media_type.to_owned(),
+            artifact_type: None,
             digest: of.hash,
             size: of.size,
             annotations: BTreeMap::new(),
@@ -69,13 +74,25 @@ pub(super) struct Index {
     pub manifests: Vec<Descriptor>,
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Self { schema_version: 2, media_type: INDEX.to_owned(), manifests: Vec::new() }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
     pub schema_version: u32,
     pub media_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     pub config: Descriptor,
     pub layers: Vec<Descriptor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The image configuration.

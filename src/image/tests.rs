@@ -82,7 +82,7 @@ impl Fixture {
     }
 
     fn assemble(&self, spec: &Spec) -> Result<Tree, Error> {
-        assemble_on(2, &self.store, spec, &Silent, &Cancel::default())
+        assemble_on(2, true, &self.store, spec, &Silent, &Cancel::default())
     }
 
     fn unzipped(&self, blob: &Digest) -> Vec<u8> {
@@ -187,7 +187,7 @@ fn bytes_do_not_depend_on_threads() {
     let made = [1, 2, 8].map(|workers| {
         // Each in a store of its own, so that nothing is reused.
         let other = Fixture::new();
-        assemble_on(workers, &other.store, &other.full(), &Silent, &Cancel::default()).unwrap()
+        assemble_on(workers, true, &other.store, &other.full(), &Silent, &Cancel::default()).unwrap()
     });
     assert_eq!(made[0], made[1]);
     assert_eq!(made[0], made[2]);
@@ -315,7 +315,7 @@ fn a_layer_is_made_once() {
     let spec = fixture.spec(&[("system", fixture.system())]);
     let outcome = |spec: &Spec| {
         let heard = Heard::default();
-        assemble_on(2, &fixture.store, spec, &heard, &Cancel::default()).unwrap();
+        assemble_on(2, true, &fixture.store, spec, &heard, &Cancel::default()).unwrap();
         let events = heard.0.into_inner().unwrap();
         let started = Some(fixture.system().size());
         assert!(
@@ -372,7 +372,7 @@ fn a_stop_or_a_lost_blob_leaves_no_layer() {
     let spec = fixture.spec(&[("system", fixture.system())]);
     let stopped = Cancel::default();
     stopped.cancel();
-    let error = assemble_on(2, &fixture.store, &spec, &Silent, &stopped).unwrap_err();
+    let error = assemble_on(2, true, &fixture.store, &spec, &Silent, &stopped).unwrap_err();
     assert!(matches!(error, Error::Cancelled));
     let lost = Digest::of("a line of text\n".repeat(100_000).as_bytes());
     let hex = lost.hash.to_string();

@@ -76,6 +76,8 @@ pub struct Locked {
     pub images: BTreeMap<Name, LockedImage>,
     /// The version of every package of the project: images name them in their tags.
     pub versions: BTreeMap<Name, String>,
+    /// The lock files that were read elsewhere than in `lockfiles/`.
+    pub elsewhere: Elsewhere,
 }
 
 /// A suite at exactly known release files.
@@ -173,7 +175,11 @@ pub fn load(project: &Project, targets: &[Id], elsewhere: &Elsewhere) -> Result<
     let ids: Vec<_> = project.closure(targets).into_iter().collect();
     let files = open_all(project, &ids, elsewhere)?;
     let stale = stale(project, &ids, &files)?;
-    if stale.is_empty() { Ok(locked(project, files)) } else { Err(Error::Stale(stale)) }
+    if stale.is_empty() {
+        Ok(Locked { elsewhere: elsewhere.clone(), ..locked(project, files) })
+    } else {
+        Err(Error::Stale(stale))
+    }
 }
 
 fn stale(project: &Project, ids: &[Id], files: &BTreeMap<Id, Option<File>>) -> Result<Vec<Stale>, Error> {
@@ -279,6 +285,7 @@ fn locked(project: &Project, files: BTreeMap<Id, Option<File>>) -> Locked {
         runtimes: project.runtimes.clone(),
         images: BTreeMap::new(),
         versions: project.packages.iter().map(|(name, p)| (name.clone(), p.version.clone())).collect(),
+        elsewhere: Elsewhere::new(),
     };
     for (id, file) in files {
         let Some(mut file) = file else { continue };

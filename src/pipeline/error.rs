@@ -2,7 +2,7 @@
 
 use miette::Diagnostic;
 
-use super::{library, lint};
+use super::{library, lint, rebuild};
 use crate::base::Blame;
 use crate::{cluster, export, fetch, gate, image, lock, realise, recipe, store, unpack};
 
@@ -35,6 +35,8 @@ pub enum Error {
     Lint(#[from] lint::Error),
     #[diagnostic(transparent)]
     Library(#[from] library::Error),
+    #[diagnostic(transparent)]
+    Rebuild(#[from] rebuild::Error),
     #[error("package `{package}` is not there for {arch}: its recipe says so")]
     #[diagnostic(help(
         "build for another `--platform`, or leave the package out; `architecture` in its recipe says for which machines it is"
@@ -69,6 +71,7 @@ impl Error {
             Error::Gate(error) => error.blame(),
             Error::Lint(error) => error.blame(),
             Error::Library(error) => error.blame(),
+            Error::Rebuild(error) => error.blame(),
             Error::NotFor { .. } => Blame::Input,
         }
     }

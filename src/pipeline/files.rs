@@ -28,7 +28,7 @@ pub(super) fn take_in(project: &Project, targets: &[Id], store: &Store) -> Resul
 }
 
 /// Gives files the modes that git keeps: a checkout's others are the umask's.
-fn plain(dir: &mut Dir) {
+pub(super) fn plain(dir: &mut Dir) {
     dir.meta = Dir::ORDINARY;
     for node in dir.entries.values_mut() {
         match node {

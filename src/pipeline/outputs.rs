@@ -112,9 +112,11 @@ pub(super) fn write(
     // Whoever runs images here takes one platform's; files hold all.
     let (_, own) = image.main(plan.host);
     let own = outcome.artifacts.get(&own).copied().unwrap_or(tree);
+    let referrer = super::closure::referrer(&target.recipe, image, store, context.cancel)?;
+    let attached = image::attach(store, &store.tree(&tree)?, referrer.as_slice())?;
     for form in forms {
-        let tree = if form.file().is_some() { &tree } else { &own };
-        let put = deliver(form.as_ref(), &export::Image { tree, folder: &folder }, image, context)?;
+        let leaves = export::Image { tree: &own, attached, folder: &folder };
+        let put = deliver(form.as_ref(), &leaves, image, context)?;
         match form.file() {
             Some(file) => {
                 unchanged &= put.outcome == event::Outcome::Reused;

@@ -128,7 +128,9 @@ impl Builder<'_> {
                 }
             }
         }
+        let project = self.files.projects.get(&Id::new(Role::Image, name)).copied();
         ImageTarget {
+            project,
             reference: reference(&recipe),
             images,
             node: described,

@@ -71,6 +71,8 @@ pub struct Files {
     pub patches: BTreeMap<(Name, String), Digest>,
     /// Folders, by package and source; trees of the store.
     pub folders: BTreeMap<(Name, Name), Digest>,
+    /// All that an image is made from, as the project has it, by target; trees of the store.
+    pub projects: BTreeMap<Id, Digest>,
 }
 
 /// A graph of steps. Inputs stand before those that use them.
@@ -122,6 +124,8 @@ pub struct ImageTarget {
     pub beside: BTreeMap<String, String>,
     /// Images that the node's example workloads run, by name.
     pub workloads: BTreeMap<Name, StepId>,
+    /// All that it is made from, as the project has it; a tree of the store.
+    pub project: Option<Digest>,
 }
 
 impl ImageTarget {

@@ -316,8 +316,10 @@ impl Builder<'_> {
     }
 }
 
+/// Has a script run with the umask that results are made with, whatever the machine's is. It stands in the script's first
+/// line: the shell counts lines.
 fn shell(script: &str) -> Vec<String> {
-    ["/bin/sh", "-eu", "-c", script].map(str::to_owned).to_vec()
+    ["/bin/sh", "-eu", "-c", &format!("umask 022; {script}")].map(str::to_owned).to_vec()
 }
 
 pub(super) fn guest(path: &str) -> GuestPath {

@@ -190,8 +190,8 @@ fn keys_are_what_they_were() {
         ("library:fetch:library", "012d0ece13a2d8b781c7d1c23e603de3be407e62dadaa44a4d4669f7cbafab05"),
         ("library:source:library", "9fc459c8828a89524472717e6d72f9eab16d51f49d5944cc575010e5408c91a8"),
         ("program:patched:program", "c75a927f934f1c4f04c630ae3909aac861f6ef671433f7ddcecd05e775151679"),
-        ("program:test", "cb341ceded69999351beb4cfdfb554ad3644d465378725872f18f67da13e6ab2"),
-        ("image:layer:all", "ffd283eaff08ee2fbe921c5af732ff7aea69abeecc742e0cadca2c3236fc3e9a"),
+        ("program:test", "752f53119152ca5ea6cba931a414a8d9c700b79ffea2ddf95bb681cee9d85e87"),
+        ("image:layer:all", "4c0fd962185c3b4056809939e4d52a0141f2a73e7a33efe886d95c3388038e05"),
     ];
     let now: Vec<_> = known.iter().map(|(name, _)| (*name, keys[*name].to_string())).collect();
     let known: Vec<_> = known.iter().map(|(name, key)| (*name, (*key).to_owned())).collect();
@@ -351,7 +351,7 @@ fn another_machine_s_package_is_cross_built_where_its_recipe_says_how() {
     let plan = foreign(Arch::Amd64, &[Arch::Arm64], &["packages/library"]);
     let (step, run) = run_of(&plan, "library@arm64");
     assert_eq!(run.arch, Arch::Amd64);
-    assert_eq!(run.argv.last().unwrap(), "hello\nmake library");
+    assert_eq!(run.argv.last().unwrap(), "umask 022; hello\nmake library");
     let env = |name: &str| run.env[name].as_str();
     assert_eq!((env("ARCH"), env("TRIPLET")), ("arm64", "aarch64-linux-gnu"));
     assert_eq!(env("CC"), "aarch64-linux-gnu-gcc --sysroot=/target");

@@ -6,11 +6,11 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Context, Error};
+use super::{Context, Error, Factor};
 use crate::base::event::{self, Event};
 use crate::base::{Digest, GuestPath};
 use crate::plan::{Mounted, Plan, Run, RunKind, StepId, Work};
-use crate::sandbox::{self, Access, Emulator, Finished, Identity, Job, Mount, Root};
+use crate::sandbox::{self, Access, Emulator, Finished, Identity, Job, Mount, Root, Surroundings};
 use crate::store::{BlobWriter, Checkout, Owners, Scratch, Store, Tree};
 use crate::{root, store};
 
@@ -99,13 +99,15 @@ pub(super) fn run(
     emulator: Option<&Digest>,
     step: &str,
     printed: &mut Printed<'_>,
+    factors: &[Factor],
 ) -> Result<Tree, Error> {
     let store = context.store;
-    let laid = lay(context, run, base, placed, emulator)?;
+    let mut laid = lay(context, run, base, placed, emulator)?;
+    factors.iter().for_each(|factor| factor.vary(&mut laid.job));
     if run.kind == RunKind::System {
-        let Job { argv, env, mounts, known, limits, emulator, .. } = &laid.job;
+        let Job { argv, env, mounts, known, limits, emulator, surroundings, .. } = &laid.job;
         let emulator = emulator.as_ref();
-        let script = root::Step { argv, env, mounts, known, emulator, limits: *limits };
+        let script = root::Step { argv, env, mounts, known, emulator, limits: *limits, surroundings };
         let result =
             root::run(store, context.sandbox, base, &script, &mut |part| printed.take(part), context.cancel);
         return match result {
@@ -243,6 +245,7 @@ fn lay(
         emulator: program,
         limits: run.limits,
         known,
+        surroundings: Surroundings::default(),
     };
     Ok(Laid { job, scratch, _checkouts: checkouts })
 }

@@ -18,6 +18,7 @@ mod gate;
 mod job;
 mod layer;
 mod schedule;
+mod vary;
 mod why;
 mod worker;
 
@@ -34,6 +35,7 @@ pub use base::pull_bases;
 pub use error::Error;
 pub use explain::{Known, Reason, explain};
 pub use job::shell;
+pub use vary::{Again, Dependence, Factor, Varied, vary};
 pub use why::{Cause, Change, Verdict, Why, why};
 pub use worker::log;
 

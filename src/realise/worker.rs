@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::job::{self, Printed};
 use super::schedule::{self, Lane};
-use super::{Context, Error, Outcome, calls, explain, gate, layer};
+use super::{Context, Error, Factor, Outcome, calls, explain, gate, layer};
 use super::{action, base};
 use crate::base::event::{self, Activity, Event};
 use crate::base::{Arch, Blame, Digest, Sha256};
@@ -131,21 +131,7 @@ impl<'a> Worker<'a> {
                 self.told(Activity::Check, label(), || gate::check(*arch, node, inputs, self.context))?
             }
             Work::Image(assembly) => {
-                let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };
-                let (base, own) = match inputs {
-                    [image, tree, own @ ..] if assembly.based => {
-                        (Some(image::BaseImage { image: *image, tree: *tree }), own)
-                    }
-                    own => (None, own),
-                };
-                let spec = image::Spec {
-                    assembly: assembly.assembly,
-                    platform: assembly.platform.clone(),
-                    reference: assembly.reference.clone(),
-                    config: assembly.config.clone(),
-                    base,
-                    layers: assembly.layers.iter().zip(own).map(layer).collect(),
-                };
+                let spec = self.assembly(assembly, inputs);
                 image::assemble(store, &spec, self.context.events, self.context.cancel)?
             }
         };
@@ -165,7 +151,6 @@ impl<'a> Worker<'a> {
     /// Runs a script, or recalls what the same action gave.
     fn run(&self, step: StepId, run: &Run, inputs: &[Digest]) -> Result<Digest, Error> {
         let (root, placed) = inputs.split_first().expect("a run has a root");
-        let emulator = placed.get(run.placed.len());
         let placed = job::place(run, placed);
         let action = action::digest(run, root, &placed);
         let store = self.store();
@@ -177,6 +162,40 @@ impl<'a> Worker<'a> {
             self.reused(step);
             return Ok(result.tree);
         }
+        let tree = self.execute(step, run, inputs, &[], |log| Ok(store.put_memo(&log_key(&key), log)?))?;
+        let log = log(store, self.plan, step)?;
+        store.put_action_result(&action, &ActionResult { tree, log })?;
+        Ok(tree)
+    }
+
+    /// Does a step's work once more, whatever is known of it, in other surroundings; notes nothing.
+    pub(super) fn again(&self, step: StepId, inputs: &[Digest], factors: &[Factor]) -> Result<Digest, Error> {
+        match &self.plan.steps[step].work {
+            Work::Run(run) => self.execute(step, run, inputs, factors, |_| Ok(())),
+            Work::Image(assembly) => {
+                // Layers don't depend on the number of threads.
+                let image = self.assembly(assembly, inputs);
+                let (store, events, cancel) = (self.store(), self.context.events, self.context.cancel);
+                let tree = image::assemble_again(self.context.jobs + 1, store, &image, events, cancel)?;
+                Ok(store.put_tree(&tree)?)
+            }
+            _ => self.work(step, inputs),
+        }
+    }
+
+    /// Runs a script; `keep` takes what it printed, whether it failed or not.
+    fn execute(
+        &self,
+        step: StepId,
+        run: &Run,
+        inputs: &[Digest],
+        factors: &[Factor],
+        keep: impl FnOnce(&Digest) -> Result<(), Error>,
+    ) -> Result<Digest, Error> {
+        let (root, placed) = inputs.split_first().expect("a run has a root");
+        let emulator = placed.get(run.placed.len());
+        let placed = job::place(run, placed);
+        let store = self.store();
         let label = self.plan.steps[step].labels[0].to_string();
         let mut name = label.clone();
         if Some(run.arch) != crate::base::Arch::host() {
@@ -186,15 +205,34 @@ impl<'a> Worker<'a> {
             name += " under qemu-user";
             self.tell_of_emulator(&label, run.arch);
         }
+        if !factors.is_empty() {
+            name += &format!(" with other {}", Factor::list(factors));
+        }
         self.told(Activity::Build, name, || {
             let mut printed = Printed::new(self.context)?;
-            let result = job::run(self.context, run, root, &placed, emulator, &label, &mut printed);
-            let log = printed.finish()?;
-            store.put_memo(&log_key(&key), &log)?;
-            let tree = store.put_tree(&result?)?;
-            store.put_action_result(&action, &ActionResult { tree, log: Some(log) })?;
-            Ok(tree)
+            let result = job::run(self.context, run, root, &placed, emulator, &label, &mut printed, factors);
+            keep(&printed.finish()?)?;
+            Ok(store.put_tree(&result?)?)
         })
+    }
+
+    /// Fills an image's description with its layers.
+    fn assembly(&self, assembly: &plan::Assembly, inputs: &[Digest]) -> image::Spec {
+        let layer = |(name, &tree): (&String, &Digest)| image::Layer { name: name.clone(), tree };
+        let (base, own) = match inputs {
+            [image, tree, own @ ..] if assembly.based => {
+                (Some(image::BaseImage { image: *image, tree: *tree }), own)
+            }
+            own => (None, own),
+        };
+        image::Spec {
+            assembly: assembly.assembly,
+            platform: assembly.platform.clone(),
+            reference: assembly.reference.clone(),
+            config: assembly.config.clone(),
+            base,
+            layers: assembly.layers.iter().zip(own).map(layer).collect(),
+        }
     }
 
     /// Warns of the time that it takes, once.

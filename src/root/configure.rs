@@ -37,7 +37,8 @@ pub fn configure() -> Script {
 /// Gives any other script the same surroundings.
 pub fn script(text: &str) -> Script {
     Script {
-        argv: ["/bin/sh", "-eu", "-c", text].map(str::to_owned).to_vec(),
+        // The first line keeps its number.
+        argv: ["/bin/sh", "-eu", "-c", &format!("umask 022; {text}")].map(str::to_owned).to_vec(),
         env: ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Error;
 use crate::base::{Cancel, Digest, GuestPath};
-use crate::sandbox::{self, Emulator, Finished, Identity, Job, Limits, Mount, Root, Sandbox};
+use crate::sandbox::{self, Emulator, Finished, Identity, Job, Limits, Mount, Root, Sandbox, Surroundings};
 use crate::store::{Owners, Store, Tree};
 
 /// What is run, as plain data.
@@ -23,6 +23,8 @@ pub struct Step<'a> {
     pub emulator: Option<&'a Emulator>,
     /// When it is stopped.
     pub limits: Limits,
+    /// What is around it.
+    pub surroundings: &'a Surroundings,
 }
 
 /// Folders that the sandbox makes in every root.
@@ -56,6 +58,7 @@ pub fn run(
         emulator: step.emulator.cloned(),
         limits: step.limits,
         known: known.clone(),
+        surroundings: step.surroundings.clone(),
     };
     let changes = scratch.path().join("changes");
     fs_err::create_dir(&changes).map_err(|source| crate::store::Error::Io {

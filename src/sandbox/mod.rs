@@ -7,10 +7,12 @@
 mod docker;
 mod error;
 mod namespace;
+mod surroundings;
 
 pub use docker::Docker;
 pub use error::{Error, Limit};
 pub use namespace::Namespace;
+pub use surroundings::Surroundings;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,6 +44,8 @@ pub struct Job {
     /// Which of the folders above that are only read hold which tree, as far as that is known: where they have to be sent
     /// somewhere, they may be there already.
     pub known: BTreeMap<PathBuf, Digest>,
+    /// What is around it; the default, but for builds that are done again.
+    pub surroundings: Surroundings,
 }
 
 /// What stands at `/`. Paths are this machine's.
@@ -100,7 +104,7 @@ pub enum Access {
 /// Who a job's processes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Identity {
-    /// uid and gid 1000, no capability: compiles things.
+    /// uid and gid 1000 ([`Surroundings::user`]), no capability: compiles things.
     Builder,
     /// uid and gid 0 that may give files to anyone: owners are recorded (see `namespace`), so that
     /// a host's root, an ordinary user and Docker see the same tree. Configures Debian packages.

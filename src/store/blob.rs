@@ -96,6 +96,31 @@ impl Store {
         Ok(digest)
     }
 
+    /// Takes a blob of another store: linked where both are on one file system, else copied and verified.
+    pub fn take_from(&self, other: &Store, digest: &Digest) -> Result<(), Error> {
+        if self.has_blob(digest) {
+            return Ok(());
+        }
+        let (_, form) = other.open_form(digest)?;
+        let to = self.blob_path(&digest.hash, form);
+        if let Some(parent) = to.parent() {
+            fs_err::create_dir_all(parent).at("create", parent)?;
+        }
+        match rustix::fs::link(other.blob_path(&digest.hash, form), &to) {
+            Ok(()) | Err(Errno::EXIST) => return Ok(()),
+            // Another file system, as many links as there can be, or a file of somebody else's (protected_hardlinks).
+            Err(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::NOENT) => {}
+            Err(error) => return Err(Error::from_io("link", &to, error.into())),
+        }
+        let mut writer = self.blob_writer()?;
+        std::io::copy(&mut other.verified_reader(digest)?, &mut writer)
+            .map_err(|error| error.downcast().unwrap_or_else(|error| Error::from_io("write", &to, error)))?;
+        if form == Form::Executable {
+            writer = writer.executable();
+        }
+        writer.finish_expecting(digest)
+    }
+
     /// Opens a blob for reading. Notices a wrong size and a write that went past the store, not a wrong
     /// hash: use [`Store::verified_reader`] where bytes leave the program.
     pub fn open_blob(&self, digest: &Digest) -> Result<fs_err::File, Error> {

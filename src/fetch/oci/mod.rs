@@ -25,12 +25,14 @@ mod credentials;
 mod document;
 mod error;
 mod reference;
+mod referrers;
 mod remote;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
 pub use reference::Reference;
+pub use referrers::{by_digest, named, referrers};
 pub(super) use remote::Access;
 
 use std::collections::BTreeMap;

@@ -133,15 +133,25 @@ impl<'a> Remote<'a> {
 
     /// Brings the manifest that the tag names now.
     pub(super) fn tagged(&self) -> Result<Digest, FetchError> {
-        self.small(self.what.tag().unwrap_or("latest"), None)
+        self.manifest_tagged(self.what.tag().unwrap_or("latest"))
+    }
+
+    /// Brings the manifest that another tag names now.
+    pub(super) fn manifest_tagged(&self, tag: &str) -> Result<Digest, FetchError> {
+        self.small("manifests", tag, None)
+    }
+
+    /// Brings the list of what is attached to an image.
+    pub(super) fn list(&self, image: &Sha256) -> Result<Digest, FetchError> {
+        self.small("referrers", &image.oci(), None)
     }
 
     /// Brings a manifest by its digest.
     pub(super) fn manifest(&self, hash: &Sha256) -> Result<Digest, FetchError> {
-        self.small(&hash.oci(), Some(*hash))
+        self.small("manifests", &hash.oci(), Some(*hash))
     }
 
-    fn small(&self, name: &str, expected: Option<Sha256>) -> Result<Digest, FetchError> {
+    fn small(&self, kind: &str, name: &str, expected: Option<Sha256>) -> Result<Digest, FetchError> {
         let what = self.what.to_string();
         let network = self.context.network;
         let fetch = |url: &str| {
@@ -165,7 +175,7 @@ impl<'a> Remote<'a> {
                 _ => Ok(bytes),
             }
         };
-        let bytes = network.try_all(&what, &self.urls("manifests", name), fetch, self.context);
+        let bytes = network.try_all(&what, &self.urls(kind, name), fetch, self.context);
         Ok(self.context.store.put_bytes(&bytes.map_err(|error| self.explained(error, None))?)?)
     }
 

@@ -11,7 +11,7 @@ mod edit;
 mod error;
 mod init;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -19,6 +19,7 @@ pub use add::{Added, add};
 pub use error::Error;
 pub use init::{Start, init};
 
+use super::closure::{self, Paths};
 use crate::base::Name;
 use crate::recipe::{self, Id, Project, Role};
 
@@ -51,37 +52,16 @@ impl Library {
 
     /// Collects all files of some recipes and of what they need.
     fn closure(&self, targets: &[Id]) -> Files {
-        let mut paths = BTreeSet::new();
-        for id in self.project.closure(targets) {
-            let package = self.project.packages.get(&id.name).filter(|_| id.role == Role::Package);
-            // A variant's other half is no input of it.
-            let whole = package.map(|package| Id::new(Role::Package, package.recipe()));
-            for id in [Some(&id), whole.as_ref()].into_iter().flatten() {
-                paths.insert(format!("recipes/{id}.toml"));
-                paths.insert(format!("lockfiles/{id}.toml"));
-                paths.extend(self.below(&format!("recipes/{id}/")));
-            }
-            if let Some(package) = package {
-                let patch = |name| format!("patches/{}/{name}", package.recipe());
-                paths.extend(package.build.patches.iter().map(patch));
-                for (_, source) in package.sources() {
-                    if let Some(local) = source.fetch.local() {
-                        paths.extend(self.below(&format!("recipes/packages/{}/", local.path)));
-                    }
-                }
-            }
-            if let Some(suite) = self.project.suites.get(&id.name).filter(|_| id.role == Role::Suite) {
-                paths.extend(suite.keys.iter().map(|key| format!("recipes/suites/{key}")));
-            }
-        }
+        let Paths { files: mut paths, folders } = closure::paths(&self.project, targets);
+        paths.extend(folders.iter().flat_map(|folder| self.below(&format!("{folder}/"))));
         let file = |path: String| self.files.get(&path).map(|bytes| (path, bytes.clone()));
         paths.into_iter().filter_map(file).collect()
     }
 
     /// Lists the files below a folder.
-    fn below(&self, folder: &str) -> impl Iterator<Item = String> {
+    fn below(&self, folder: &str) -> Vec<String> {
         let files = self.files.range(folder.to_owned()..).map(|(path, _)| path);
-        files.take_while(|path| path.starts_with(folder)).cloned().collect::<Vec<_>>().into_iter()
+        files.take_while(|path| path.starts_with(folder)).cloned().collect()
     }
 
     /// Finds runtimes by name.

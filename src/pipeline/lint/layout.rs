@@ -125,8 +125,8 @@ impl Files<'_> {
     }
 
     fn pick<'v>(&self, index: &'v Value, arch: Arch) -> Result<&'v Value, Error> {
-        // Attestations are for no machine.
-        let is_image = |one: &&Value| one["platform"]["os"] != "unknown";
+        // Attestations are for no machine, and what is attached to an image says what it is.
+        let is_image = |one: &&Value| one["platform"]["os"] != "unknown" && one["artifactType"].is_null();
         let all: Vec<&Value> = index["manifests"].as_array().into_iter().flatten().filter(is_image).collect();
         let fits = |one: &&&Value| one["platform"]["architecture"] == arch.name();
         let fitting: Vec<&Value> = all.iter().filter(fits).copied().collect();

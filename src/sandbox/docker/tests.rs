@@ -11,7 +11,7 @@ use super::stream::{receive, send};
 use super::wire::{Back, Fault};
 use super::*;
 use crate::base::{Blame, Digest, GuestPath, Sha256};
-use crate::sandbox::{Access, Identity, Limits, Mount, Root};
+use crate::sandbox::{Access, Identity, Limits, Mount, Root, Surroundings};
 
 fn sent(from: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -167,6 +167,7 @@ fn job() -> Job {
         emulator: None,
         limits: Limits { time: Duration::from_secs(1), ..Limits::default() },
         // A folder that is written to is not what it was, whatever is said.
+        surroundings: Surroundings::default(),
         known: [("/store/root", "r"), ("/store/input", "i"), ("/scratch/out", "o")]
             .map(|(path, text)| (path.into(), digest(text)))
             .into(),

@@ -65,11 +65,15 @@ fn stage_one(socket: UnixStream) -> Option<i32> {
         return None;
     }
     let inside = match order.job.identity {
-        Identity::Builder => 1000,
+        Identity::Builder => order.job.surroundings.user,
         Identity::Administrator => 0,
     };
     if let Err(error) = map_ids((inside, inside), (uid, gid)) {
         send(&mut socket, &Report::NoNamespaces { errno: error.raw_os_error().unwrap_or(0) });
+        return None;
+    }
+    if let Err(failure) = shift_clocks(order.job.surroundings.uptime) {
+        send(&mut socket, &Report::Setup { what: failure.what, errno: failure.errno });
         return None;
     }
     // SAFETY: the process has one thread, so the child may go on as if it were the only one.
@@ -100,6 +104,19 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
+
+/// Has the children of this process see a machine that was started earlier, by so many seconds.
+fn shift_clocks(seconds: u64) -> Result<(), Failure> {
+    if seconds == 0 {
+        return Ok(());
+    }
+    // SAFETY: it is children that enter the new namespace.
+    if unsafe { libc::unshare(libc::CLONE_NEWTIME) } != 0 {
+        return Err(std::io::Error::last_os_error()).during("shift its clocks");
+    }
+    write("/proc/self/timens_offsets", &format!("monotonic {seconds} 0\nboottime {seconds} 0\n"))
+        .during("shift its clocks")
+}
 
 /// Makes one user and one group of a new user namespace those of the one that it was made in.
 pub(super) fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> std::io::Result<()> {

@@ -12,6 +12,7 @@ use seccompiler::{
 };
 
 use super::enter::{During as _, Failure};
+use crate::sandbox::{Identity, Job};
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: (TargetArch, u32) = (TargetArch::x86_64, 0xc000_003e);
@@ -55,7 +56,7 @@ const FORBIDDEN: &[libc::c_long] = &[
 ];
 
 /// Calls that an administrator's PID 1 answers.
-pub(super) const OWNERSHIP: &[libc::c_long] = &[
+const OWNERSHIP: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chown,
     #[cfg(target_arch = "x86_64")]
@@ -131,9 +132,14 @@ pub(super) fn forbid() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Hands calls about owners to whoever holds the descriptor that this gives (seccomp_unotify(2)).
-pub(super) fn divert_ownership() -> Result<i32, Failure> {
-    let program = ownership_program();
+/// Hands calls about owners, and where another kernel is to be seen those about it, to whoever holds the descriptor that
+/// this gives (seccomp_unotify(2)).
+pub(super) fn divert(job: &Job) -> Result<i32, Failure> {
+    let is_administrator = job.identity == Identity::Administrator;
+    let diverted = is_administrator.then_some(OWNERSHIP).into_iter().flatten().copied();
+    let diverted = diverted.chain(job.surroundings.other_kernel.then_some(libc::SYS_uname));
+    let without_effect = if is_administrator { WITHOUT_EFFECT } else { &[] };
+    let program = program(diverted, without_effect);
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
     // SAFETY: `filter` points to `program`, which outlives the call.
     let descriptor = unsafe {
@@ -151,16 +157,19 @@ pub(super) fn divert_ownership() -> Result<i32, Failure> {
 }
 
 /// A program that loads the call's number and compares it with each that is not let through.
-fn ownership_program() -> Vec<libc::sock_filter> {
+fn program(
+    diverted: impl Iterator<Item = libc::c_long>,
+    without_effect: &[libc::c_long],
+) -> Vec<libc::sock_filter> {
     let load = |offset: u32| libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: offset };
     let equal = |k: u32, jt: u8, jf: u8| libc::sock_filter { code: 0x15, jt, jf, k };
     let give = |k: u32| libc::sock_filter { code: 0x06, jt: 0, jf: 0, k };
     // struct seccomp_data: nr at 0, arch at 4.
     let mut program = vec![load(4), equal(ARCH.1, 1, 0), give(libc::SECCOMP_RET_KILL_PROCESS), load(0)];
-    for &call in OWNERSHIP {
+    for call in diverted {
         program.extend([equal(call as u32, 0, 1), give(libc::SECCOMP_RET_USER_NOTIF)]);
     }
-    for &call in WITHOUT_EFFECT {
+    for &call in without_effect {
         program.extend([equal(call as u32, 0, 1), give(libc::SECCOMP_RET_ERRNO)]);
     }
     program.push(give(libc::SECCOMP_RET_ALLOW));

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, pidfd_open
 use super::enter::{During as _, Failure, die_with_parent, send};
 use super::watch::Watch;
 use super::{Order, Report, binfmt, filter, mounts, owners};
-use crate::sandbox::{Exit, Finished, Identity, Job};
+use crate::sandbox::{Exit, Finished, Identity, Job, Surroundings};
 
 /// Capabilities that an administrator keeps (linux/capability.h): those that act on the files it sees.
 const KEPT: [u64; 8] = [
@@ -47,7 +47,7 @@ pub(super) fn run(order: &Order, mut socket: UnixStream) -> i32 {
 fn set_up(job: &Job) -> Result<(), mounts::Trouble> {
     die_with_parent()?;
     rustix::process::umask(rustix::fs::Mode::from(0o022));
-    rustix::system::sethostname(b"nodeimg").during("set its host name")?;
+    rustix::system::sethostname(job.surroundings.host_name.as_bytes()).during("set its host name")?;
     rustix::system::setdomainname(b"(none)").during("set its domain name")?;
     loopback()?;
     if job.emulator.is_none() {
@@ -106,7 +106,7 @@ fn loopback() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts the job's main process; gives it and, for an administrator, who listens to its calls about owners.
+/// Starts the job's main process; gives it and who listens to those of its calls that PID 1 answers.
 fn start(order: &Order) -> Result<(Pid, Option<OwnedFd>), Failure> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).during("make a pipe")?;
     // SAFETY: the process has one thread, so the child may go on as if it were the only one.
@@ -122,10 +122,7 @@ fn start(order: &Order) -> Result<(Pid, Option<OwnedFd>), Failure> {
         pid => Pid::from_raw(pid).expect("fork gives no 0 here"),
     };
     drop(write);
-    let listener = match order.job.identity {
-        Identity::Builder => None,
-        Identity::Administrator => Some(take_listener(pid, &read)?),
-    };
+    let listener = if diverts(&order.job) { Some(take_listener(pid, &read)?) } else { None };
     // Ends when exec closes it, or says why there was no exec.
     let mut text = Vec::new();
     let mut buffer = [0; 512];
@@ -139,6 +136,11 @@ fn start(order: &Order) -> Result<(Pid, Option<OwnedFd>), Failure> {
         None => Ok((pid, listener)),
         Some((errno, what)) => Err(Failure { what: what.to_owned(), errno: errno.parse().unwrap_or(0) }),
     }
+}
+
+/// Tells whether PID 1 answers some of a job's calls.
+fn diverts(job: &Job) -> bool {
+    job.identity == Identity::Administrator || job.surroundings.other_kernel
 }
 
 /// Answers calls about owners until `other` has something to read.
@@ -194,6 +196,7 @@ fn become_job(order: &Order, say: &OwnedFd) -> Result<std::convert::Infallible, 
         strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (argv_pointers, env_pointers) = (pointers(&argv), pointers(&env));
+    seem_other(&job.surroundings)?;
     rustix::thread::set_no_new_privs(true).during("give up privileges")?;
     drop_capabilities(job.identity)?;
     // SAFETY: closes nothing that this process still needs: `say` is kept and closes itself on exec.
@@ -202,8 +205,8 @@ fn become_job(order: &Order, say: &OwnedFd) -> Result<std::convert::Infallible, 
         libc::syscall(libc::SYS_close_range, 3, keep - 1, 0);
         libc::syscall(libc::SYS_close_range, keep + 1, libc::c_uint::MAX, 0);
     }
-    if job.identity == Identity::Administrator {
-        let listener = filter::divert_ownership()?;
+    if diverts(job) {
+        let listener = filter::divert(job)?;
         rustix::io::write(say, &listener.to_ne_bytes()).during("watch owners")?;
         // PID 1 must have its copy before exec closes this one; it has when it goes on to answer.
         wait_until_answered();
@@ -214,9 +217,23 @@ fn become_job(order: &Order, say: &OwnedFd) -> Result<std::convert::Infallible, 
     Err(std::io::Error::last_os_error()).during(format!("start {}", job.argv[0]))
 }
 
-/// Makes a call that PID 1 answers, so that it returns only when PID 1 listens.
+/// Shows the job another machine where it is to have one.
+fn seem_other(surroundings: &Surroundings) -> Result<(), Failure> {
+    rustix::process::umask(rustix::fs::Mode::from(surroundings.umask));
+    if surroundings.one_processor {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let all = sched_getaffinity(None).during("count its processors")?;
+        let mut one = CpuSet::new();
+        (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).into_iter().for_each(|cpu| one.set(cpu));
+        sched_setaffinity(None, &one).during("choose a processor")?;
+    }
+    Ok(())
+}
+
+/// Makes calls of which PID 1 answers at least one, so that it returns only when PID 1 listens.
 fn wait_until_answered() {
     let _ = rustix::fs::stat("/");
+    let _ = rustix::system::uname();
 }
 
 fn drop_capabilities(identity: Identity) -> Result<(), Failure> {

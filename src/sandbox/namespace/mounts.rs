@@ -1,5 +1,6 @@
 //! What the job sees of the file system.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ pub(super) fn build(job: &Job) -> Result<(), Trouble> {
         Root::Writable { dir } => bind(dir, new, false)?,
     }
     own_folders(new, job)?;
+    let mut in_memory: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for entry in &job.mounts {
         let target = new.join(entry.target.relative());
         if entry.source.is_dir() {
@@ -50,6 +52,17 @@ pub(super) fn build(job: &Job) -> Result<(), Trouble> {
         } else {
             make_folders(new, target.parent().unwrap_or(new))?;
             touch(&target)?;
+        }
+        if job.surroundings.scratch_in_memory && entry.access == Access::Scratch {
+            match in_memory.get(&entry.source) {
+                Some(first) => bind(first, &target, false)?,
+                None => {
+                    mount("tmpfs", &target, "tmpfs", QUIET, Some(c"mode=0755")).during("mount memory")?;
+                    copy_backwards(&entry.source, &target).during("copy into memory")?;
+                    in_memory.insert(entry.source.clone(), target);
+                }
+            }
+            continue;
         }
         bind(&entry.source, &target, entry.access == Access::ReadOnly)?;
     }
@@ -158,6 +171,36 @@ fn bind(source: &Path, target: &Path, read_only: bool) -> Result<(), Failure> {
     mount_bind_recursive(source, target).during(format!("bind {}", target.display()))?;
     let flags = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
     restrict(target, true, if read_only { flags | libc::MOUNT_ATTR_RDONLY } else { flags })
+}
+
+/// Copies what is below a folder, the last name first.
+fn copy_backwards(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut entries = fs_err::read_dir(from)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+    for entry in entries {
+        let (own, new) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_symlink() {
+            symlinkat(fs_err::read_link(&own)?, CWD, &new)?;
+            continue;
+        }
+        let meta = entry.metadata()?;
+        if kind.is_dir() {
+            mkdirat(CWD, &new, Mode::from(0o700))?;
+            copy_backwards(&own, &new)?;
+        } else {
+            fs_err::copy(&own, &new)?;
+        }
+        fs_err::set_permissions(&new, meta.permissions())?;
+        let time = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = rustix::fs::Timestamps {
+            last_access: time(meta.atime(), meta.atime_nsec()),
+            last_modification: time(meta.mtime(), meta.mtime_nsec()),
+        };
+        rustix::fs::utimensat(CWD, &new, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
 }
 
 /// Adds restrictions to a mount, which keeps those that it has (mount_setattr(2), Linux 5.12).
