@@ -159,6 +159,7 @@ fn attempt(
         check(context.cancel)?;
         built.push(outputs::write(plan, target, &outcome, out, forms, context)?);
     }
+    realise::note(plan, context.store)?;
     catalog::write(plan, &outcome, &built, project, out, context.store)?;
     outputs::keep(plan, &outcome, project, context.store)?;
     Ok((built, outcome))

@@ -5,6 +5,7 @@ mod build;
 mod calls;
 mod cli;
 mod crates;
+mod diff;
 mod docker;
 mod engines;
 mod everywhere;

@@ -58,12 +58,16 @@ pub(super) enum Command {
     Fetch(Fetch),
     /// Show what would be fetched, built or reused, and why, without doing it
     Plan(Plan),
+    /// Show what two images, packages, folders or archives differ in, and why; exits with 1 if they do
+    Diff(Diff),
     /// Say why an image, a package or a step would be made anew, or was when it was last
     Why(Why),
     /// Make an image again out of what it carries: its recipes, locks and patches
     Rebuild(Rebuild),
     /// Make an image or a package again from nothing, or single steps, and compare
     Verify(Verify),
+    /// Show the steps and what they are made of: as text, for Graphviz, as a picture
+    Graph(Graph),
     /// Print what a step printed when it last ran
     Log(Log),
     /// Open a shell in a step's sandbox: its files, environment and ids
@@ -295,6 +299,37 @@ fn sources() -> String {
     text
 }
 
+/// What `diff` takes, for help.
+const THINGS: &str = "\
+What to compare, in one of these forms:
+
+  NAME     an image or a package of this project, as its recipes say now
+  FOLDER   an OCI layout, or files
+  FILE     an archive of `docker save` or of an OCI layout, or any other
+  DIGEST   a tree, a manifest, an action or a file of the store
+
+With one name, what it was before it was last made and what it is are compared.
+`./NAME` is a file or folder that is called like a recipe.";
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// What was before, in one of these forms: a name of this project, a path, a digest of the store
+    #[arg(value_name = "A", long_help = THINGS)]
+    pub(super) before: String,
+    /// What is now
+    #[arg(value_name = "B")]
+    pub(super) now: Option<String>,
+    /// Write a report to this file too: one page that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Look into files of Debian packages too that are there in another version
+    #[arg(long)]
+    pub(super) deep: bool,
+    /// The machine that a package of this project is for; by default this one
+    #[arg(long, value_name = "OS/ARCH")]
+    pub(super) platform: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Why {
     /// An image, a package, or a step such as `crun:test`; by default the project's default image
@@ -335,6 +370,21 @@ pub(super) struct Verify {
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Graph {
+    /// An image, a package, or a step such as `crun:test`; by default the project's default image
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) platforms: Platforms,
+    /// Print the language of Graphviz
+    #[arg(long, conflicts_with_all = ["svg", "json"])]
+    pub(super) dot: bool,
+    /// Print a picture
+    #[arg(long, conflicts_with = "json")]
+    pub(super) svg: bool,
 }
 
 #[derive(Debug, Args)]

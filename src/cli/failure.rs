@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
+use crate::{diff, engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
 
 /// Why a command did not do what it was asked.
 pub(super) struct Failure {
@@ -22,6 +22,7 @@ macro_rules! failures {
 }
 
 failures!(
+    diff::Error,
     engine::Error,
     export::Error,
     fetch::Error,
@@ -76,6 +77,16 @@ pub(super) enum Problem {
     #[diagnostic(help("name an image whose recipe has `[node]`"))]
     NoNode(String),
 
+    #[error("what `{0}` is now is not in the store")]
+    #[diagnostic(help("`nodeimg build {0}` makes it; what was built before lies below `out`"))]
+    NotBuilt(String),
+
+    #[error("what `{0}` was before it was last made is not in the store")]
+    #[diagnostic(help(
+        "name two things to compare; `nodeimg diff NAME` compares with the time before, when it was made here"
+    ))]
+    NoBefore(String),
+
     #[error("no catalog of node images at `{0}`")]
     #[diagnostic(help("`nodeimg build` of a node image writes it"))]
     NoCatalog(String),
@@ -97,6 +108,8 @@ impl Problem {
             | Problem::OneImage { .. }
             | Problem::Platform { .. }
             | Problem::NoCatalog(_)
+            | Problem::NotBuilt(_)
+            | Problem::NoBefore(_)
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
                 Blame::Machine

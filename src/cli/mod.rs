@@ -2,13 +2,15 @@
 //!
 //! A file a command; each is a thin layer over one function of [`crate::pipeline`]. Progress, warnings, errors and the
 //! summary go to stderr, results (`--json`, tables, logs, schemas) to stdout. Exit codes: 0 done, 1 a recipe, lock or
-//! download is wrong, 2 usage, 3 a build failed, 4 this machine can't, 130 stopped.
+//! download is wrong (of `diff`: something differs; of `lint`: something was found), 2 usage, 3 a build failed, 4 this machine can't, 130 stopped.
 
 mod arguments;
 mod build;
 mod catalog;
+mod diff;
 mod failure;
 mod fetch;
+mod graph;
 mod host;
 mod library;
 mod lint;
@@ -54,6 +56,8 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Plan(command) => plan::run(&session, command),
         Command::Rebuild(command) => verify::rebuild(&session, command),
         Command::Verify(command) => verify::verify(&session, command),
+        Command::Diff(command) => diff::run(&session, command),
+        Command::Graph(command) => graph::run(&session, command),
         Command::Why(command) => why::run(&session, command),
         Command::Log(command) => steps::log(&session, command),
         Command::Shell(command) => steps::shell(&session, command),

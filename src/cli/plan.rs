@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, command: &arguments::Plan) -> Result<i32, F
 }
 
 /// Says in a word what is done in a step.
-fn verb(work: &Work) -> &'static str {
+pub(super) fn verb(work: &Work) -> &'static str {
     match work {
         Work::Fetch(_) | Work::Base { .. } => "fetch",
         Work::Folder { .. } => "read",
@@ -49,7 +49,7 @@ fn size(work: &Work) -> Option<u64> {
     }
 }
 
-fn name(plan: &Plan, step: StepId) -> String {
+pub(super) fn name(plan: &Plan, step: StepId) -> String {
     match &plan.steps[step].work {
         Work::Fetch(fetch) => fetch.name(),
         _ => plan.steps[step].labels[0].to_string(),

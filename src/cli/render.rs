@@ -48,7 +48,7 @@ impl Style {
         if std::io::stdout().is_terminal() { Style::of_terminal() } else { Style::PLAIN }
     }
 
-    fn paint(self, code: &str, text: &str) -> String {
+    pub(super) fn paint(self, code: &str, text: &str) -> String {
         if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }

@@ -130,7 +130,7 @@ fn one(change: &Change) -> String {
 }
 
 /// Takes the script out of a shell's arguments.
-fn script(value: &str) -> String {
+pub(super) fn script(value: &str) -> String {
     let arguments: Option<Vec<String>> = serde_json::from_str(value).ok();
     match arguments.as_deref() {
         Some([.., script]) => script.clone(),

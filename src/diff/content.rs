@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use super::{Detail, MAX_FILE, MAX_READ, debian, elf, fields, lines};
-use crate::base::{Digest, GuestPath};
+use crate::base::Digest;
 use crate::store::{self, Store};
 
 /// Larger ones are not compared by line or field.
@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
     /// Says what differs in two files' content.
     pub(super) fn details(
         &mut self,
-        path: &GuestPath,
+        path: &str,
         before: &Digest,
         now: &Digest,
     ) -> Result<Vec<Detail>, store::Error> {
@@ -48,12 +48,17 @@ impl<'a> Reader<'a> {
             // The files of a base image may be known by name only.
             return Ok(vec![sizes()]);
         };
-        Ok(details(path.as_str(), &old, &new))
+        Ok(details(path, &old, &new))
     }
 }
 
 fn whole(digest: &Digest) -> String {
     format!("{} bytes sha256:{}", digest.size, digest.hash)
+}
+
+/// Says what differs in two files of the store; nothing where they are one.
+pub fn files(store: &Store, path: &str, before: &Digest, now: &Digest) -> Result<Vec<Detail>, store::Error> {
+    if before == now { Ok(Vec::new()) } else { Reader::new(store).details(path, before, now) }
 }
 
 /// Says what differs in two files' content; `path` helps to tell what they are.

@@ -22,7 +22,10 @@
 pub mod content;
 pub mod debian;
 mod elf;
+mod error;
 mod fields;
+mod find;
+pub mod image;
 mod lines;
 #[cfg(test)]
 mod tests;
@@ -32,9 +35,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::base::{Digest, GuestPath, Name};
+use crate::base::{Digest, GuestPath, Name, Sha256};
 use crate::store::{self, Dir, Meta, Node, Store, Tree};
+pub use debian::Package;
+pub use error::Error;
 pub use fields::fields;
+pub use find::{Content, Thing, What, things};
 pub use lines::{Hunk, Line, Lines, Sign, lines};
 
 /// The largest file that is opened.
@@ -52,8 +58,21 @@ pub struct Change {
     pub before: Option<Entry>,
     /// What stands there; nothing where it is gone.
     pub now: Option<Entry>,
+    /// The Debian package whose it is, where that came, went, or changed its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
     /// What of it differs, where it stood there before too.
     pub details: Vec<Detail>,
+}
+
+/// How closely is looked at files of Debian packages that are there in another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// They are not opened: that they differ is no wonder.
+    #[default]
+    Packages,
+    /// They are, as all others.
+    Everything,
 }
 
 /// One entry of a tree, without what is in it.
@@ -62,11 +81,18 @@ pub struct Change {
 #[allow(missing_docs, reason = "each variant says what its fields are")]
 pub enum Entry {
     /// A file: its content, and permission bits and owner as people write them.
-    File { digest: Digest, mode: String, owner: String },
+    File {
+        #[serde(flatten, serialize_with = "told_digest")]
+        digest: Digest,
+        mode: String,
+        owner: String,
+    },
     /// A symbolic link.
     Link { target: String },
     /// A directory.
     Folder { mode: String, owner: String },
+    /// What a layer holds there that was not read.
+    Below,
 }
 
 /// One thing that differs.
@@ -157,7 +183,33 @@ impl Entry {
             Entry::File { .. } => "file",
             Entry::Link { .. } => "symbolic link",
             Entry::Folder { .. } => "directory",
+            Entry::Below => "something",
         }
+    }
+}
+
+/// Writes a digest as OCI's descriptors have it.
+fn told_digest<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeMap as _;
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry("digest", &digest.hash.oci())?;
+    map.serialize_entry("size", &digest.size)?;
+    map.end()
+}
+
+fn told_hash<S: serde::Serializer>(hash: &Sha256, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hash.oci())
+}
+
+fn told_option<S: serde::Serializer>(hash: &Option<Sha256>, serializer: S) -> Result<S::Ok, S::Error> {
+    hash.map(|hash| hash.oci()).serialize(serializer)
+}
+
+/// The same where there may be none.
+fn told_blob<S: serde::Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
+    match digest {
+        Some(digest) => told_digest(digest, serializer),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -212,12 +264,23 @@ pub fn trees(store: &Store, before: &Digest, now: &Digest) -> Result<Vec<Change>
 
 /// Compares two trees, sorted by path, and what is in files that differ.
 pub fn compare(store: &Store, before: &Tree, now: &Tree) -> Result<Vec<Change>, store::Error> {
-    let mut walk = Walk { changes: Vec::new(), opened: content::Reader::new(store) };
+    compare_around(store, before, now, &BTreeMap::new(), Depth::Everything)
+}
+
+/// The same, with the packages whose files are known: path to package.
+fn compare_around(
+    store: &Store,
+    before: &Tree,
+    now: &Tree,
+    owners: &BTreeMap<String, String>,
+    depth: Depth,
+) -> Result<Vec<Change>, store::Error> {
+    let mut walk = Walk { changes: Vec::new(), opened: content::Reader::new(store), owners, depth };
     if before.meta != now.meta {
         let folder = |meta| Entry::Folder { mode: mode(meta), owner: owner(meta) };
         let details = metas(&before.meta, &now.meta);
         let (before, now) = (Some(folder(&before.meta)), Some(folder(&now.meta)));
-        walk.changes.push(Change { path: "/".to_owned(), before, now, details });
+        walk.changes.push(Change { path: "/".to_owned(), before, now, package: None, details });
     }
     walk.entries(&GuestPath::root(), before, now)?;
     Ok(walk.changes)
@@ -227,6 +290,8 @@ pub fn compare(store: &Store, before: &Tree, now: &Tree) -> Result<Vec<Change>, 
 struct Walk<'a> {
     changes: Vec<Change>,
     opened: content::Reader<'a>,
+    owners: &'a BTreeMap<String, String>,
+    depth: Depth,
 }
 
 impl Walk<'_> {
@@ -247,8 +312,13 @@ impl Walk<'_> {
     /// Tells of a node that only one side has, and of all below it.
     fn one(&mut self, path: &GuestPath, before: Option<&Node>, now: Option<&Node>) {
         let entry = |node: Option<&Node>| node.map(Entry::of);
-        let change =
-            Change { path: path.to_string(), before: entry(before), now: entry(now), details: Vec::new() };
+        let change = Change {
+            path: path.to_string(),
+            before: entry(before),
+            now: entry(now),
+            package: self.owners.get(path.as_str()).cloned(),
+            details: Vec::new(),
+        };
         self.changes.push(change);
         let is_gone = now.is_none();
         let Some(Node::Dir(dir)) = before.or(now) else { return };
@@ -260,6 +330,7 @@ impl Walk<'_> {
 
     fn both(&mut self, path: &GuestPath, before: &Node, now: &Node) -> Result<(), store::Error> {
         let mut details = Vec::new();
+        let package = self.owners.get(path.as_str()).cloned();
         match (before, now) {
             (Node::Dir(old), Node::Dir(new)) => details = metas(&old.meta, &new.meta),
             (Node::Symlink { target: old }, Node::Symlink { target: new }) if old != new => {
@@ -267,8 +338,10 @@ impl Walk<'_> {
             }
             (Node::File { digest: old, meta: was }, Node::File { digest: new, meta }) => {
                 details = metas(was, meta);
-                if old != new {
-                    details.append(&mut self.opened.details(path, old, new)?);
+                if old != new && package.is_some() && self.depth == Depth::Packages {
+                    details.push(Detail::value("content", None, None));
+                } else if old != new {
+                    details.append(&mut self.opened.details(path.as_str(), old, new)?);
                 }
             }
             (old, new) if old.kind() != new.kind() => {
@@ -278,7 +351,7 @@ impl Walk<'_> {
         }
         if !details.is_empty() {
             let (before, now) = (Some(Entry::of(before)), Some(Entry::of(now)));
-            self.changes.push(Change { path: path.to_string(), before, now, details });
+            self.changes.push(Change { path: path.to_string(), before, now, package, details });
         }
         // What was or is below a directory that became something else is gone or new.
         let empty = Dir::default();

@@ -33,6 +33,10 @@ pub(super) fn made(store: &Store, tree: &Digest) -> Result<Option<Compressed>, E
         };
         let (Some(blob), Some(diff_id)) = (digest(BLOB), digest(DIFF_ID)) else { return Ok(None) };
         let diff_id = String::from_utf8(store.read_blob(&diff_id)?).ok().and_then(|text| text.parse().ok());
+        if let Some(diff_id) = &diff_id {
+            // Layers of earlier releases were made without.
+            store.put_memo(&content_key(diff_id), tree)?;
+        }
         Ok(diff_id.filter(|_| store.has_blob(&blob)).map(|content| Compressed { blob, content }))
     };
     match read() {
@@ -64,7 +68,18 @@ pub(super) fn note(store: &Store, tree: &Digest, made: &Compressed) -> Result<()
         kept.insert(&path(at), Node::File { digest, meta: Meta::root(0o644) })
             .expect("two files at the root");
     }
-    Ok(store.put_memo(&key(tree), &store.put_tree(&kept)?)?)
+    store.put_memo(&key(tree), &store.put_tree(&kept)?)?;
+    Ok(store.put_memo(&content_key(&made.content), tree)?)
+}
+
+/// Finds the tree that a layer was made from, by the hash of the archive inside. Layers that were made elsewhere are not
+/// found.
+pub fn layer_tree(store: &Store, diff_id: &Sha256) -> Result<Option<Digest>, Error> {
+    Ok(store.memo(&content_key(diff_id))?.filter(|tree| store.has_tree(tree)))
+}
+
+fn content_key(diff_id: &Sha256) -> Sha256 {
+    Sha256::of(format!("layer of {diff_id}").as_bytes())
 }
 
 fn key(tree: &Digest) -> Sha256 {

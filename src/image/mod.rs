@@ -65,6 +65,7 @@ pub use base::{BaseLayer, base, base_layers};
 pub use error::Error;
 pub use index::{digest, join};
 pub use layer::tarball;
+pub use layer::layer_tree;
 pub use oci::Platform;
 pub use read::{LayerSummary, Summary, read};
 pub use referrer::{Attached, REFERRERS, Referrer, attach};

@@ -62,6 +62,11 @@ pub fn explain(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Vec<Know
     Ok(known)
 }
 
+/// Finds what a step gives, if that is in the store.
+pub fn artifact(plan: &Plan, step: StepId, store: &Store) -> Result<Option<Digest>, Error> {
+    recall(plan, step, store)
+}
+
 /// Finds a step's artifact by its key.
 pub(super) fn recall(plan: &Plan, step: StepId, store: &Store) -> Result<Option<Digest>, Error> {
     let step = &plan.steps[step];
@@ -94,14 +99,22 @@ fn memo_key(what: &str, plan: &Plan, step: StepId) -> Sha256 {
     Sha256::of(format!("{what} {} {label}", label.recipe.role.folder()).as_bytes())
 }
 
-/// Notes what a step's key is made of, to tell later what changed, and what it was made of before.
-pub(super) fn remember(store: &Store, plan: &Plan, step: StepId) -> Result<(), Error> {
+/// Notes what a step's key is made of and what it gave, to tell later what changed, and how both were before.
+pub(super) fn remember(store: &Store, plan: &Plan, step: StepId, artifact: &Digest) -> Result<(), Error> {
     let text = serde_json::to_vec(&fields(plan, step)).expect("fields are strings");
-    let (now, key) = (store.put_bytes(&text)?, memo_key("fields", plan, step));
-    if let Some(before) = store.memo(&key)?.filter(|before| *before != now) {
-        store.put_memo(&memo_key("fields before", plan, step), &before)?;
+    for (what, now) in [("fields", store.put_bytes(&text)?), ("artifact", *artifact)] {
+        let key = memo_key(what, plan, step);
+        if let Some(before) = store.memo(&key)?.filter(|before| *before != now) {
+            store.put_memo(&memo_key(&format!("{what} before"), plan, step), &before)?;
+        }
+        store.put_memo(&key, &now)?;
     }
-    Ok(store.put_memo(&key, &now)?)
+    Ok(())
+}
+
+/// Finds what a step gave the time before it was made last and gave something else, if that is still there.
+pub fn artifact_before(plan: &Plan, step: StepId, store: &Store) -> Result<Option<Digest>, Error> {
+    Ok(store.memo(&memo_key("artifact before", plan, step))?.filter(|tree| store.has_tree(tree)))
 }
 
 /// Recalls what a step's key was made of when it was last made.

@@ -7,7 +7,8 @@
 //!
 //! Memos: `<step's key>` and `plan::content_key` → artifact; `log <key>` → what the step printed; `fields <label>` → what
 //! the key was made of when the step was last made, which explains why it is made now; `fields before <label>` → what it
-//! was made of the time before, which explains why it was made last.
+//! was made of the time before, which explains why it was made last; `artifact <label>` and `artifact before <label>` → what
+//! it gave then. `origin` keeps what artifacts were made of by their digests.
 
 mod action;
 mod base;
@@ -17,6 +18,7 @@ mod explain;
 mod gate;
 mod job;
 mod layer;
+mod origin;
 mod schedule;
 mod vary;
 mod why;
@@ -33,9 +35,10 @@ use crate::store::Store;
 
 pub use base::pull_bases;
 pub use error::Error;
-pub use explain::{Known, Reason, explain};
+pub use explain::{Known, Reason, artifact, artifact_before, explain};
 pub use job::shell;
 pub use vary::{Again, Dependence, Factor, Varied, vary};
+pub use origin::{Causes, Origins, causes, note};
 pub use why::{Cause, Change, Verdict, Why, why};
 pub use worker::log;
 

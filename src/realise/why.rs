@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::Error;
 use super::explain::{self, Fields, Known};
 use crate::plan::{Plan, StepId, Work};
@@ -39,7 +41,7 @@ pub enum Verdict {
 }
 
 /// What changed of what a key is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// The field: `env.LANG`, ``input `/in/wasmtime-c-api` ``.
     pub field: String,
@@ -126,7 +128,7 @@ fn input(plan: &Plan, step: StepId, at: usize) -> String {
     plan.steps[step].input_field(at, &plan.steps[plan.steps[step].inputs[at]])
 }
 
-fn changes(before: &Fields, now: &Fields) -> Vec<Change> {
+pub(super) fn changes(before: &Fields, now: &Fields) -> Vec<Change> {
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let change = |name: &String| {
         let (before, now) = (before.get(name), now.get(name));

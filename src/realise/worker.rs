@@ -289,7 +289,7 @@ impl schedule::Worker<Digest, Error> for Worker<'_> {
         let artifact = self.work_on(step, inputs)?;
         if !matches!(self.plan.steps[step].work, Work::Fetch(_) | Work::Folder { .. }) {
             store.put_memo(&key, &artifact)?;
-            explain::remember(store, self.plan, step)?;
+            explain::remember(store, self.plan, step, &artifact)?;
         }
         Ok(artifact)
     }

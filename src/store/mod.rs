@@ -219,6 +219,12 @@ impl Store {
         })
     }
 
+    /// Finds a tree by its hash alone.
+    pub fn find_tree(&self, hash: &Sha256) -> Option<Digest> {
+        let message = fs_err::read(self.object("trees", hash)).ok()?;
+        encode::decode_any(&message, hash).ok().map(|(digest, _)| digest)
+    }
+
     /// Tells whether a tree is there. Says nothing about its blobs: see [`Store::has_all`].
     pub fn has_tree(&self, digest: &Digest) -> bool {
         file_size(&self.object("trees", &digest.hash)).is_some()

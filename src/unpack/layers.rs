@@ -14,11 +14,15 @@
 //! | `..`, a name that is not UTF-8 | an error |
 //! | device, fifo, extended attributes, times | left out |
 
+use std::io::Read;
+
+use sha2::Digest as _;
+
 use super::archive::{Source, each};
 use super::place::{Entry, MAX_DEPTH};
 use super::stream::open;
 use super::{Error, Limits, Owners};
-use crate::base::{Cancel, Digest, Name, Sha256};
+use crate::base::{Cancel, Digest, GuestPath, Name, Sha256};
 use crate::store::{Dir, Node, Store, Tree};
 
 /// The version of the rules above.
@@ -33,9 +37,7 @@ const OPAQUE: &str = ".wh..wh..opq";
 /// Unites layers, lowest first: blobs of tar, plain or compressed by gzip, xz or zstd. `name` is for errors. All is done
 /// once: later calls find the tree in the store.
 pub fn layers(store: &Store, name: &str, layers: &[Digest], cancel: &Cancel) -> Result<Tree, Error> {
-    let mut key = format!("layers {LAYERS}");
-    layers.iter().for_each(|layer| key.push_str(&format!("\n{layer}")));
-    let key = Sha256::of(key.as_bytes());
+    let key = key(layers);
     if let Some(tree) = store.memo(&key)?.filter(|tree| store.has_all(tree)) {
         return Ok(store.tree(&tree)?);
     }
@@ -45,7 +47,8 @@ pub fn layers(store: &Store, name: &str, layers: &[Digest], cancel: &Cancel) -> 
     for (at, layer) in layers.iter().enumerate() {
         let name = format!("{name} (layer {})", at + 1);
         let source = Source { store, name: &name, limits, cancel };
-        let entries = source.blame(layer, read(&source, layer))?;
+        let reader = store.verified_reader(layer)?;
+        let entries = source.blame(layer, read(&source, reader))?;
         limits.entries -= (entries.len() as u64).min(limits.entries);
         let size = |(_, entry): &(Vec<Name>, Entry)| match entry {
             Entry::File { digest, .. } => digest.size,
@@ -59,11 +62,94 @@ pub fn layers(store: &Store, name: &str, layers: &[Digest], cancel: &Cancel) -> 
     Ok(union)
 }
 
+fn key(layers: &[Digest]) -> Sha256 {
+    let mut key = format!("layers {LAYERS}");
+    layers.iter().for_each(|layer| key.push_str(&format!("\n{layer}")));
+    Sha256::of(key.as_bytes())
+}
+
+/// Recalls what [`layers`] gave, if it was ever asked. The files' blobs may be gone.
+pub fn recall_layers(store: &Store, layers: &[Digest]) -> Result<Option<Digest>, Error> {
+    Ok(store.memo(&key(layers))?.filter(|tree| store.has_tree(tree)))
+}
+
+/// Reads one layer by itself: whiteouts stay what they are, empty files. Gives the hash of the archive too, which is
+/// the layer's diff ID.
+pub fn layer(store: &Store, name: &str, input: impl Read, cancel: &Cancel) -> Result<(Tree, Sha256), Error> {
+    let source = Source { store, name, limits: Limits::default(), cancel };
+    let mut hasher = sha2::Sha256::new();
+    let stream =
+        open(input, source.limits, source.cancel).map_err(|error| source.sort(error, "its beginning"))?;
+    let entries = entries(&source, Hashed { input: stream, hasher: &mut hasher })?;
+    let mut tree = Tree::default();
+    place(&source, &mut tree, entries)?;
+    Ok((tree, Sha256(hasher.finalize().into())))
+}
+
+struct Hashed<'a, R> {
+    input: R,
+    hasher: &'a mut sha2::Sha256,
+}
+
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Lays what [`layer`] gave over what is there. Whiteouts are kept where something unknown lies below.
+pub fn lay(
+    store: &Store,
+    union: &mut Tree,
+    layer: &Tree,
+    whiteouts: Whiteouts,
+    cancel: &Cancel,
+) -> Result<(), Error> {
+    let source = Source { store, name: "layer", limits: Limits::default(), cancel };
+    let entry = |(path, node): (GuestPath, &Node)| {
+        let parts = path.components().map(|part| Name::new(part).expect("a path is made of names")).collect();
+        let entry = match node {
+            Node::File { digest, meta } => Entry::File { digest: *digest, meta: *meta },
+            Node::Symlink { target } => Entry::Symlink { target: target.to_string() },
+            Node::Dir(dir) => Entry::Dir { meta: dir.meta },
+        };
+        (parts, entry)
+    };
+    let entries: Vec<(Vec<Name>, Entry)> = layer.walk().map(entry).collect();
+    match whiteouts {
+        Whiteouts::Apply => apply(&source, union, entries),
+        Whiteouts::Keep => {
+            let (hidden, _): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(hides);
+            apply(&source, union, entries)?;
+            place(&source, union, hidden)
+        }
+    }
+}
+
+/// What becomes of whiteouts that were applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// They are gone: all that lies below is known.
+    Apply,
+    /// They stay in the tree: they may hide more.
+    Keep,
+}
+
+/// The name of what a whiteout hides; nothing if a file is none.
+pub fn hidden(name: &str) -> Option<&str> {
+    name.strip_prefix(WHITEOUT)
+}
+
 /// Reads a layer's entries, their files into the store.
-fn read(source: &Source<'_>, blob: &Digest) -> Result<Vec<(Vec<Name>, Entry)>, Error> {
-    let reader = source.store.verified_reader(blob)?;
+fn read(source: &Source<'_>, reader: impl Read) -> Result<Vec<(Vec<Name>, Entry)>, Error> {
     let stream =
         open(reader, source.limits, source.cancel).map_err(|error| source.sort(error, "its beginning"))?;
+    entries(source, stream)
+}
+
+fn entries(source: &Source<'_>, stream: impl Read) -> Result<Vec<(Vec<Name>, Entry)>, Error> {
     let mut entries = Vec::new();
     each(source, stream, Owners::Kept, &mut |name, entry| {
         if !matches!(entry, Entry::Special { .. }) {
@@ -94,9 +180,6 @@ fn parts(source: &Source<'_>, name: &[u8]) -> Result<Vec<Name>, Error> {
 
 /// Lays one layer over what is there.
 fn apply(source: &Source<'_>, union: &mut Tree, entries: Vec<(Vec<Name>, Entry)>) -> Result<(), Error> {
-    let hides = |(parts, _): &(Vec<Name>, Entry)| {
-        parts.last().is_some_and(|name| name.as_str().starts_with(WHITEOUT))
-    };
     let (whiteouts, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(hides);
     for (parts, _) in whiteouts {
         let (last, parents) = parts.split_last().expect("a whiteout has a name");
@@ -107,6 +190,15 @@ fn apply(source: &Source<'_>, union: &mut Tree, entries: Vec<(Vec<Name>, Entry)>
             name => drop(dir.entries.remove(&name[WHITEOUT.len()..])),
         }
     }
+    place(source, union, entries)
+}
+
+fn hides((parts, _): &(Vec<Name>, Entry)) -> bool {
+    parts.last().is_some_and(|name| name.as_str().starts_with(WHITEOUT))
+}
+
+/// Puts entries where they go.
+fn place(source: &Source<'_>, union: &mut Tree, entries: Vec<(Vec<Name>, Entry)>) -> Result<(), Error> {
     for (parts, entry) in entries {
         let shown = || parts.iter().map(Name::as_str).collect::<Vec<_>>().join("/");
         let Some((last, parents)) = parts.split_last() else {
@@ -183,7 +275,6 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::base::GuestPath;
     use crate::store::Meta;
 
     /// One entry: type, name, link target or content, mode.

@@ -22,6 +22,7 @@
 mod ar;
 mod archive;
 mod error;
+mod headers;
 mod layers;
 pub mod patch;
 mod place;
@@ -31,7 +32,8 @@ mod tests;
 
 pub use archive::{Deb, archive, deb, stream};
 pub use error::Error;
-pub use layers::{LAYERS, layers};
+pub use headers::{Header, headers};
+pub use layers::{LAYERS, Whiteouts, hidden, lay, layer, layers, recall_layers};
 
 /// The version of the rules above: part of the key of whatever is unpacked.
 pub const RULES: u32 = 1;

@@ -9,6 +9,7 @@ use super::Error;
 pub(super) const MAX_DEPTH: usize = 200;
 
 /// What an entry is.
+#[derive(Clone)]
 pub(super) enum Entry {
     File {
         digest: Digest,

@@ -72,6 +72,7 @@ const APPLETS: &str = "awk cat chmod chown cp cut env expr false grep head id ln
 /// A package to be.
 pub(crate) struct Deb {
     name: String,
+    version: String,
     fields: String,
     postinst: Option<String>,
     files: Vec<(String, Vec<u8>, u32)>,
@@ -79,7 +80,13 @@ pub(crate) struct Deb {
 
 impl Deb {
     pub(crate) fn new(name: &str, fields: &str) -> Self {
-        Self { name: name.to_owned(), fields: fields.to_owned(), postinst: None, files: Vec::new() }
+        let (name, fields) = (name.to_owned(), fields.to_owned());
+        Self { name, version: "1".to_owned(), fields, postinst: None, files: Vec::new() }
+    }
+
+    pub(crate) fn version(mut self, version: &str) -> Self {
+        self.version = version.to_owned();
+        self
     }
 
     /// The only essential package: busybox, and a dpkg of a few lines.
@@ -108,8 +115,10 @@ impl Deb {
     }
 
     fn control(&self) -> String {
-        let (name, fields) = (&self.name, &self.fields);
-        format!("Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x\n{fields}Description: x\n")
+        let Self { name, version, fields, .. } = self;
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: x\n{fields}Description: x\n"
+        )
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -144,7 +153,7 @@ fn without_dpkg() -> Vec<u8> {
 pub(super) fn publish(folder: &Path, signer: &Signer, debs: &[Deb]) {
     let mut packages = String::new();
     for deb in debs {
-        let (file, bytes) = (format!("pool/{}_1_all.deb", deb.name), deb.bytes());
+        let (file, bytes) = (format!("pool/{}_{}_all.deb", deb.name, deb.version), deb.bytes());
         put(&folder.join(&file), &bytes);
         packages.push_str(&deb.control());
         packages.push_str(&format!(
