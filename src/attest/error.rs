@@ -60,6 +60,15 @@ pub enum Error {
     #[error("{what} has a payload of type `{found}`, not `{expected}`")]
     PayloadType { what: String, expected: String, found: String },
 
+    /// The image is no OCI layout.
+    #[error("{what} is no OCI layout that can be read: {reason}")]
+    Layout { what: String, reason: String },
+
+    /// The store failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] crate::store::Error),
+
     /// Nobody who is trusted signed it.
     #[error("{what} is signed by nobody who is trusted: {}", signers(found))]
     #[diagnostic(help("keys that are trusted: {}", keys(trusted)))]
@@ -92,7 +101,11 @@ impl Error {
             | Error::Encrypted { .. }
             | Error::Cosign { .. }
             | Error::Algorithm { .. } => Blame::Usage,
-            Error::Envelope { .. } | Error::PayloadType { .. } | Error::Untrusted { .. } => Blame::Input,
+            Error::Store(error) => error.blame(),
+            Error::Envelope { .. }
+            | Error::Layout { .. }
+            | Error::PayloadType { .. }
+            | Error::Untrusted { .. } => Blame::Input,
         }
     }
 }

@@ -7,11 +7,14 @@
 //! A key is a file: a private one in PKCS#8 PEM (`openssl genpkey` writes it too), a public one in SPKI PEM, which
 //! `cosign verify --key` takes as it is. A key's name is the SHA-256 of its public half in SPKI DER, as sigstore has it.
 
+pub mod bill;
 pub mod dsse;
 mod error;
 mod key;
+pub mod layout;
 #[cfg(test)]
 mod tests;
 
+pub mod provenance;
 pub use error::Error;
 pub use key::{Algorithm, PublicKey, SigningKey, create, public_path};

@@ -77,6 +77,10 @@ pub(super) enum Problem {
     #[diagnostic(help("name an image whose recipe has `[node]`"))]
     NoNode(String),
 
+    #[error("`{0}` is no image")]
+    #[diagnostic(help("what is attested is an image: name one of `recipes/images/`"))]
+    NoImage(String),
+
     #[error("no catalog of node images at `{0}`")]
     #[diagnostic(help("`nodeimg build` of a node image writes it"))]
     NoCatalog(String),
@@ -98,6 +102,7 @@ impl Problem {
             | Problem::OneImage { .. }
             | Problem::Platform { .. }
             | Problem::NoCatalog(_)
+            | Problem::NoImage(_)
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
                 Blame::Machine
