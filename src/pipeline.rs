@@ -7,6 +7,7 @@
 //!
 //! Each takes what the one before gave. Nothing here reads the environment or prints.
 
+mod attest;
 mod catalog;
 mod closure;
 mod error;
@@ -22,6 +23,7 @@ mod trial;
 
 use std::path::Path;
 
+pub use attest::{Asked, Attested, attest};
 pub use catalog::{Catalog, FILE as CATALOG, read as catalog, schema as catalog_schema};
 pub use error::Error;
 pub use outputs::{Built, Delivered, Index};

@@ -72,6 +72,10 @@ pub(super) enum Command {
     Log(Log),
     /// Open a shell in a step's sandbox: its files, environment and ids
     Shell(Shell),
+    /// Say what is in an image and how it was made, beside it and attached to it, and sign that
+    Attest(Attest),
+    /// Make keys to sign with
+    Key(Key),
     /// Look at and clean the store
     Store(Store),
     /// Print the JSON schema of recipes
@@ -397,6 +401,75 @@ pub(super) struct Log {
 pub(super) struct Shell {
     /// The step: `crun`, `crun:test`, `crun:root`
     pub(super) step: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Attest {
+    /// Images, which are built if they are not there; by default the project's default image
+    #[arg(value_name = "IMAGE")]
+    pub(super) targets: Vec<String>,
+    /// The private key that signs the image and what is said about it; without one nothing is signed
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// Who builds, as the provenance says it
+    #[arg(long, value_name = "URI", default_value = crate::attest::provenance::BUILDER, value_parser = uri)]
+    pub(super) builder: String,
+    #[command(flatten)]
+    pub(super) platforms: Platforms,
+    #[command(flatten)]
+    pub(super) locking: Locking,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Where outputs go; by default `out` in the project's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+/// Takes what a reader of provenance takes for a URI: a scheme, then whatever that has.
+fn uri(text: &str) -> Result<String, String> {
+    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let is_plain = text.chars().all(|c| c.is_ascii_graphic());
+    if is_scheme && is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("is no URI such as `https://ci.example/nodes`".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Key {
+    #[command(subcommand)]
+    pub(super) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key: FILE, which only you can read, and FILE.pub, which checks what it signs
+    New(NewKey),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewKey {
+    /// Where the private half goes; the public one lies beside it. Nothing is overwritten
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// How the key signs
+    #[arg(long, value_name = "ALGORITHM", default_value = "ed25519")]
+    pub(super) algorithm: KeyAlgorithm,
+}
+
+/// The algorithms of keys.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum KeyAlgorithm {
+    /// Ed25519
+    Ed25519,
+    /// ECDSA over P-256, what `cosign generate-key-pair` makes
+    P256,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{diff, engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
+use crate::{attest, diff, engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
 
 /// Why a command did not do what it was asked.
 pub(super) struct Failure {
@@ -22,6 +22,7 @@ macro_rules! failures {
 }
 
 failures!(
+    attest::Error,
     diff::Error,
     engine::Error,
     export::Error,
@@ -86,6 +87,9 @@ pub(super) enum Problem {
         "name two things to compare; `nodeimg diff NAME` compares with the time before, when it was made here"
     ))]
     NoBefore(String),
+    #[error("`{0}` is no image")]
+    #[diagnostic(help("what is attested is an image: name one of `recipes/images/`"))]
+    NoImage(String),
 
     #[error("no catalog of node images at `{0}`")]
     #[diagnostic(help("`nodeimg build` of a node image writes it"))]
@@ -110,6 +114,7 @@ impl Problem {
             | Problem::NoCatalog(_)
             | Problem::NotBuilt(_)
             | Problem::NoBefore(_)
+            | Problem::NoImage(_)
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
                 Blame::Machine

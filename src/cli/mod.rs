@@ -5,6 +5,7 @@
 //! download is wrong (of `diff`: something differs; of `lint`: something was found), 2 usage, 3 a build failed, 4 this machine can't, 130 stopped.
 
 mod arguments;
+mod attest;
 mod build;
 mod catalog;
 mod diff;
@@ -12,6 +13,7 @@ mod failure;
 mod fetch;
 mod graph;
 mod host;
+mod key;
 mod library;
 mod lint;
 mod lock;
@@ -61,6 +63,8 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Why(command) => why::run(&session, command),
         Command::Log(command) => steps::log(&session, command),
         Command::Shell(command) => steps::shell(&session, command),
+        Command::Attest(command) => attest::run(&session, command),
+        Command::Key(command) => key::run(&session, command),
         Command::Store(command) => store::run(&session, command),
         Command::Schema(command) => schema::run(command),
         Command::Init(command) => library::init(&session, command, library),

@@ -15,6 +15,7 @@ mod http;
 mod local;
 mod network;
 pub mod oci;
+mod origin;
 mod pypi;
 #[cfg(test)]
 mod server;
@@ -23,6 +24,7 @@ pub mod settings;
 pub use error::Error;
 pub use local::Local;
 pub use network::{Expected, Network};
+pub use origin::Origin;
 pub use settings::Settings;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use miette::Diagnostic;
 
 use super::{library, lint, rebuild};
 use crate::base::Blame;
-use crate::{cluster, export, fetch, gate, image, lock, realise, recipe, store, unpack};
+use crate::{attest, cluster, export, fetch, gate, image, lock, realise, recipe, store, unpack};
 
 /// A stage's error, or what stands between two of them.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -31,6 +31,8 @@ pub enum Error {
     Cluster(#[from] cluster::Error),
     #[diagnostic(transparent)]
     Gate(#[from] gate::Error),
+    #[diagnostic(transparent)]
+    Attest(#[from] attest::Error),
     #[diagnostic(transparent)]
     Lint(#[from] lint::Error),
     #[diagnostic(transparent)]
@@ -60,6 +62,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self {
             Error::Recipe(error) => error.blame(),
+            Error::Attest(error) => error.blame(),
             Error::Lock(error) => error.blame(),
             Error::Fetch(error) => error.blame(),
             Error::Unpack(error) => error.blame(),

@@ -155,6 +155,11 @@ impl std::fmt::Display for Request {
 }
 
 impl Request {
+    /// Gives the repository's URL as it may be shown.
+    pub(super) fn place(&self) -> String {
+        public(&self.url)
+    }
+
     pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, super::Error> {
         self.bring(None, Activity::Resolve, context)
     }
