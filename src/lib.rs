@@ -28,6 +28,7 @@
 //! | [`unpack`] | archives and patches → trees |
 //! | [`sandbox`] | a job, plain data → what it left, nothing else seen |
 //! | [`image`] | trees → an OCI image, the same bytes for any number of threads |
+//! | [`attest`] | what is said about an image, key files → documents, signatures, whether they hold |
 //! | [`node`] | one description → all that must agree on a kind node |
 //! | [`engine`] | what the host says → a connection to Docker or Podman |
 //! | [`store`] | content by digest: blobs, trees, action results, roots; locks between processes |
@@ -35,8 +36,8 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, above them `root`, `export`, `gate`,
-//! `diff` and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, `attest`, `bundle`, above them `root`, `export`,
+//! `gate`, `diff` and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them `base`). `tests/structure.rs`
 //! holds `use crate::…` to it.
 //!
 //! # Files that are read and written
@@ -60,6 +61,7 @@
 //! release to draw packages from) · snapshot (a suite at a moment) · trial (a node image at work in a cluster) · gate
 //! (a look for one kind of fault in an image) · finding (what a gate found, with what to do).
 
+pub mod attest;
 pub mod base;
 pub mod cli;
 pub mod cluster;

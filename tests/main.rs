@@ -1,5 +1,6 @@
 //! The one integration-test binary.
 
+mod attest;
 mod bases;
 mod build;
 mod calls;

@@ -13,6 +13,7 @@ const RANKS: [(&str, u32); 20] = [
     ("sandbox", 2),
     ("image", 2),
     ("node", 2),
+    ("attest", 2),
     ("gate", 3),
     ("diff", 3),
     ("export", 3),

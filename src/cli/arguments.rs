@@ -68,6 +68,8 @@ pub(super) enum Command {
     Log(Log),
     /// Open a shell in a step's sandbox: its files, environment and ids
     Shell(Shell),
+    /// Make keys to sign with
+    Key(Key),
     /// Look at and clean the store
     Store(Store),
     /// Print the JSON schema of recipes
@@ -347,6 +349,37 @@ pub(super) struct Log {
 pub(super) struct Shell {
     /// The step: `crun`, `crun:test`, `crun:root`
     pub(super) step: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Key {
+    #[command(subcommand)]
+    pub(super) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key: FILE, which only you can read, and FILE.pub, which checks what it signs
+    New(NewKey),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewKey {
+    /// Where the private half goes; the public one lies beside it. Nothing is overwritten
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// How the key signs
+    #[arg(long, value_name = "ALGORITHM", default_value = "ed25519")]
+    pub(super) algorithm: KeyAlgorithm,
+}
+
+/// The algorithms of keys.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum KeyAlgorithm {
+    /// Ed25519
+    Ed25519,
+    /// ECDSA over P-256, what `cosign generate-key-pair` makes
+    P256,
 }
 
 #[derive(Debug, Args)]

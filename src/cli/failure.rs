@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 
 use crate::base::Blame;
-use crate::{engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
+use crate::{attest, engine, export, fetch, lock, pipeline, realise, recipe, sandbox, store};
 
 /// Why a command did not do what it was asked.
 pub(super) struct Failure {
@@ -22,6 +22,7 @@ macro_rules! failures {
 }
 
 failures!(
+    attest::Error,
     engine::Error,
     export::Error,
     fetch::Error,

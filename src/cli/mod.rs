@@ -10,6 +10,7 @@ mod catalog;
 mod failure;
 mod fetch;
 mod host;
+mod key;
 mod library;
 mod lint;
 mod lock;
@@ -57,6 +58,7 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Why(command) => why::run(&session, command),
         Command::Log(command) => steps::log(&session, command),
         Command::Shell(command) => steps::shell(&session, command),
+        Command::Key(command) => key::run(&session, command),
         Command::Store(command) => store::run(&session, command),
         Command::Schema(command) => schema::run(command),
         Command::Init(command) => library::init(&session, command, library),
