@@ -63,6 +63,7 @@
 
 pub mod attest;
 pub mod base;
+pub mod bundle;
 pub mod cli;
 pub mod cluster;
 pub mod diff;

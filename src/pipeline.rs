@@ -7,6 +7,7 @@
 //!
 //! Each takes what the one before gave. Nothing here reads the environment or prints.
 
+pub mod bundle;
 mod catalog;
 mod closure;
 mod error;

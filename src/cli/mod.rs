@@ -6,6 +6,7 @@
 
 mod arguments;
 mod build;
+mod bundle;
 mod catalog;
 mod failure;
 mod fetch;
@@ -24,6 +25,7 @@ mod store;
 mod text;
 mod trial;
 mod verify;
+mod verify_bundle;
 mod why;
 
 use clap::Parser as _;
@@ -52,6 +54,7 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Catalog(command) => catalog::run(&session, command),
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
+        Command::Bundle(command) => bundle::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),
         Command::Rebuild(command) => verify::rebuild(&session, command),
         Command::Verify(command) => verify::verify(&session, command),
