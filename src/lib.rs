@@ -36,10 +36,9 @@
 //! | [`cli`] | argv and environment in, text and exit codes out |
 //!
 //! *Architecture invariant:* `cli` ▷ `pipeline` ▷ stages (`recipe`, `lock`, `plan`, `realise`; each may use those
-//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, `attest`, above them `root`,
-//! `export`, `gate`, `diff` and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below them
-//! `base`). `tests/structure.rs`
-//! holds `use crate::…` to it.
+//! before it and all parts) ▷ parts (`fetch`, `unpack`, `sandbox`, `image`, `node`, `attest`, `bundle`, above them
+//! `root`, `export`, `gate`, `diff` and `cluster`; siblings don't know each other) ▷ ground (`store` and `engine`, below
+//! them `base`). `tests/structure.rs` holds `use crate::…` to it.
 //!
 //! # Files that are read and written
 //!
@@ -64,6 +63,7 @@
 
 pub mod attest;
 pub mod base;
+pub mod bundle;
 pub mod cli;
 pub mod cluster;
 pub mod diff;

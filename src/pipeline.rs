@@ -8,6 +8,7 @@
 //! Each takes what the one before gave. Nothing here reads the environment or prints.
 
 mod attest;
+pub mod bundle;
 mod catalog;
 mod closure;
 mod error;

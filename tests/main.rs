@@ -3,6 +3,7 @@
 mod attest;
 mod bases;
 mod build;
+mod bundle;
 mod calls;
 mod cli;
 mod crates;

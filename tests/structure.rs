@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A folder may use those of lower rank; folders of one rank don't know each other.
-const RANKS: [(&str, u32); 20] = [
+const RANKS: [(&str, u32); 22] = [
     ("base", 0),
     ("store", 1),
     ("engine", 1),
+    ("bundle", 2),
     ("unpack", 2),
     ("fetch", 2),
     ("sandbox", 2),

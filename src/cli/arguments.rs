@@ -56,6 +56,8 @@ pub(super) enum Command {
     Lock(Lock),
     /// Bring everything that a build needs into the store
     Fetch(Fetch),
+    /// Put everything that a rebuild needs into one file, for machines that nothing else reaches
+    Bundle(Bundle),
     /// Show what would be fetched, built or reused, and why, without doing it
     Plan(Plan),
     /// Show what two images, packages, folders or archives differ in, and why; exits with 1 if they do
@@ -194,6 +196,73 @@ pub(super) struct Build {
     /// Go on with what does not depend on a failed step
     #[arg(long)]
     pub(super) keep_going: bool,
+    /// Build out of a bundle and nothing else: no project, no network. `-` is stdin. One that was made with `--since`
+    /// comes behind those below it
+    #[arg(long, value_name = "FILE")]
+    pub(super) bundle: Vec<PathBuf>,
+    /// Take a bundle's results even if nobody signed them whose key is among `trusted-keys` of config.toml
+    #[arg(long, requires = "bundle")]
+    pub(super) trust_unsigned: bool,
+    /// Take no results of a bundle, whoever signed them
+    #[arg(long, requires = "bundle", conflicts_with = "trust_unsigned")]
+    pub(super) from_sources: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Bundle {
+    #[command(subcommand)]
+    pub(super) command: BundleCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BundleCommand {
+    /// Write a bundle: recipes, locks, patches, all sources and packages, results, and nodeimg itself
+    Create(CreateBundle),
+    /// Prove that a bundle is whole: build out of it in an empty store, without a network
+    Verify(VerifyBundle),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateBundle {
+    /// Images or packages; by default the project's default image
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<String>,
+    /// Where the bundle goes; `-` is stdout. What a stopped run has written of it is used
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    #[command(flatten)]
+    pub(super) platforms: Platforms,
+    /// A static nodeimg for machines that the bundle will be used on; one for each architecture. By default this
+    /// program, if it is static
+    #[arg(long, value_name = "FILE")]
+    pub(super) program: Vec<PathBuf>,
+    /// Leave results out: whoever uses the bundle makes everything from sources
+    #[arg(long)]
+    pub(super) without_cached_results: bool,
+    /// Leave out what an earlier bundle has
+    #[arg(long, value_name = "FILE")]
+    pub(super) since: Option<PathBuf>,
+    /// Sign the listing with this private key
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) sandboxing: Sandboxing,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyBundle {
+    /// The bundle; one that was made with `--since` behind those below it
+    #[arg(value_name = "FILE", required = true)]
+    pub(super) bundle: Vec<PathBuf>,
+    /// Make everything from sources, and compare it with the bundle's results
+    #[arg(long)]
+    pub(super) from_sources: bool,
+    /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,13 @@
 //! `nodeimg build`: makes targets and says what lies where.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::arguments::Build;
 use super::failure::{Failure, Problem};
 use super::session::Session;
-use super::{host, text};
+use super::{bundle, host, text};
 use crate::base::{Arch, event};
 use crate::export::{self, Here, Output};
 use crate::fetch::Network;
@@ -40,17 +40,42 @@ pub(super) fn realising<'a>(
     }
 }
 
-pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
+/// What is built, and with what.
+struct Start {
+    project: Project,
+    targets: Vec<Id>,
+    network: Network,
+    plan: Plan,
+    out: PathBuf,
+}
+
+fn start(session: &Session, command: &Build, store: &Store) -> Result<Start, Failure> {
     let project = session.project()?;
     let targets = project.targets(&command.targets)?;
     let platforms = Session::platforms(&command.platforms.platform)?;
+    let network = session.network()?;
+    let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, store)?;
+    let plan = pipeline::plan(&project, &locked, &targets, &platforms, store)?;
+    let out = project.path().join("out");
+    Ok(Start { project, targets, network, plan, out })
+}
+
+pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     let sandbox = Session::sandbox(&command.sandboxing)?;
+    let store = session.store()?;
+    // The folder that a bundle's project is in is there until the end.
+    let (opened, start) = match bundle::open(session, command, &store)? {
+        None => (None, start(session, command, &store)?),
+        Some(opened) => {
+            let (project, targets, plan) = bundle::plan(session, command, &opened, &store)?;
+            let (network, out) = (Network::offline(), PathBuf::from("out"));
+            (Some(opened), Start { project, targets, network, plan, out })
+        }
+    };
+    let Start { project, targets, network, plan, out } = start;
     // Before anything is built: who does not answer now would not take it then.
     let forms = forms(&command.output, &targets)?;
-    let (store, network) = (session.store()?, session.network()?);
-    let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, &store)?;
-    let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;
-    let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
+    let out = command.out.clone().unwrap_or(out);
     // People read `out/x` more easily than `./out/x`.
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
     let context = realising(session, &*sandbox, &store, &network, command.jobs, command.keep_going);
@@ -60,7 +85,11 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     };
     session.progress.finish();
     if session.common.json {
-        text::json(&document(&plan, &built, &outcome))?;
+        let mut document = document(&plan, &built, &outcome);
+        if let Some(opened) = &opened {
+            document["bundle"] = bundle::document(opened);
+        }
+        text::json(&document)?;
     } else if !session.common.quiet {
         show(session, &plan, &built, &outcome);
         let next = built.iter().find_map(|one| next(one, &project));

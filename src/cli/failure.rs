@@ -24,6 +24,7 @@ macro_rules! failures {
 failures!(
     attest::Error,
     diff::Error,
+    crate::bundle::Error,
     engine::Error,
     export::Error,
     fetch::Error,
@@ -65,6 +66,14 @@ pub(super) enum Problem {
         "`--lock=FILE` names the lock of one target, `--lock=DIR` a folder like `lockfiles/`"
     ))]
     NoLock(String),
+
+    #[error("`--lock=FILE` does not go with `--bundle`")]
+    #[diagnostic(help("the locks are in `{0}`"))]
+    OwnLock(String),
+
+    #[error("the system does not say where nodeimg itself lies")]
+    #[diagnostic(help("is `/proc` there?"))]
+    NoProgram,
 
     #[error("`--lock=FILE` goes with one target, {0} are given")]
     #[diagnostic(help("name a folder like `lockfiles/` for several"))]
@@ -109,6 +118,7 @@ impl Problem {
             | Problem::NoLog(_)
             | Problem::NoLock(_)
             | Problem::OneLock(_)
+            | Problem::OwnLock(_)
             | Problem::OneImage { .. }
             | Problem::Platform { .. }
             | Problem::NoCatalog(_)
@@ -116,9 +126,11 @@ impl Problem {
             | Problem::NoBefore(_)
             | Problem::NoImage(_)
             | Problem::NoNode(_) => Blame::Usage,
-            Problem::Architecture | Problem::NoStore | Problem::Report(_) | Problem::Output(_) => {
-                Blame::Machine
-            }
+            Problem::Architecture
+            | Problem::NoStore
+            | Problem::NoProgram
+            | Problem::Report(_)
+            | Problem::Output(_) => Blame::Machine,
         }
     }
 }

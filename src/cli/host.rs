@@ -4,8 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::failure::Failure;
+use crate::attest::PublicKey;
 use crate::engine;
-use crate::fetch::settings::Host;
+use crate::fetch::settings::{self, Host};
 
 fn path(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|text| !text.is_empty()).map(PathBuf::from)
@@ -35,6 +37,28 @@ fn docker() -> Option<PathBuf> {
     path("DOCKER_CONFIG").or_else(|| Some(path("HOME")?.join(".docker")))
 }
 
+/// Finds the file of this program.
+pub(super) fn program() -> Option<PathBuf> {
+    std::env::current_exe().ok()
+}
+
+/// Finds nodeimg's own configuration file, if there is one.
+fn config() -> Option<PathBuf> {
+    let folder = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")))?;
+    Some(folder.join("nodeimg/config.toml")).filter(|file| file.is_file())
+}
+
+/// Reads the public keys whose results are taken, as their files have them: `trusted-keys` of config.toml.
+pub(super) fn trusted_keys() -> Result<Vec<String>, Failure> {
+    let Some(config) = config() else { return Ok(Vec::new()) };
+    let folder = config.parent().unwrap_or(Path::new("."));
+    let mut keys = Vec::new();
+    for file in settings::trusted_keys(&config)? {
+        keys.push(PublicKey::read(&folder.join(file))?.to_pem());
+    }
+    Ok(keys)
+}
+
 /// Tells where containerd is, if the user says so, as `ctr` is told.
 pub(super) fn containerd() -> Option<String> {
     std::env::var("CONTAINERD_ADDRESS").ok().filter(|address| !address.is_empty())
@@ -54,12 +78,11 @@ pub(super) fn columns() -> Option<usize> {
 pub(super) fn settings() -> Host {
     let home = path("HOME").unwrap_or_default();
     let config = path("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
-    let own = config.join("nodeimg/config.toml");
     let pip = [path("PIP_CONFIG_FILE"), Some(config.join("pip/pip.conf")), Some(home.join(".pip/pip.conf"))];
     let mut pip: Vec<_> = pip.into_iter().flatten().collect();
     pip.push("/etc/pip.conf".into());
     Host {
-        config: own.is_file().then_some(own),
+        config: self::config(),
         apt: "/etc/apt".into(),
         cargo: path("CARGO_HOME").unwrap_or_else(|| home.join(".cargo")),
         pip,

@@ -7,6 +7,7 @@
 mod arguments;
 mod attest;
 mod build;
+mod bundle;
 mod catalog;
 mod diff;
 mod failure;
@@ -27,6 +28,7 @@ mod store;
 mod text;
 mod trial;
 mod verify;
+mod verify_bundle;
 mod why;
 
 use clap::Parser as _;
@@ -55,6 +57,7 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Catalog(command) => catalog::run(&session, command),
         Command::Lock(command) => lock::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
+        Command::Bundle(command) => bundle::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),
         Command::Rebuild(command) => verify::rebuild(&session, command),
         Command::Verify(command) => verify::verify(&session, command),

@@ -13,6 +13,9 @@
 //! pypi = ["https://mirror.example/simple/"]                                           # a simple index
 //! "docker.io" = ["https://mirror.example/"]                                           # images, see `fetch::oci`
 //! ```
+//!
+//! Beside them, above all tables, `trusted-keys = ["team.pub"]` lists the public keys whose results are taken from
+//! bundles: [`trusted_keys`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,6 +57,13 @@ pub struct Host {
 struct Config {
     #[serde(default)]
     mirrors: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    trusted_keys: Vec<PathBuf>,
+}
+
+/// Reads which public keys a configuration trusts to say what steps give: files, relative to its folder.
+pub fn trusted_keys(config: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(read(config)?.trusted_keys)
 }
 
 /// The archives that Debian's snapshot service keeps under these names.
@@ -159,10 +169,13 @@ fn base(mut url: String) -> String {
 }
 
 fn mirrors(path: &Path) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    Ok(Settings::with_mirrors(read(path)?.mirrors).mirrors)
+}
+
+fn read(path: &Path) -> Result<Config, Error> {
     let wrong = |reason: String| Error::Settings { path: path.display().to_string(), reason };
     let text = fs_err::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let config: Config = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
-    Ok(Settings::with_mirrors(config.mirrors).mirrors)
+    toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))
 }
 
 /// Reads `sources.list` and the folder beside it, in both of apt's forms (sources.list(5)). Gives archive
@@ -369,6 +382,9 @@ mod tests {
         assert_eq!(Settings::load(&host).unwrap().pypi().as_deref(), Some("file:///srv/simple/"));
         write("config.toml", "[miror]\n");
         let error = Settings::load(&host).unwrap_err().to_string();
-        assert!(error.ends_with("can't be used: unknown field `miror`, expected `mirrors`"), "{error}");
+        assert!(
+            error.ends_with("can't be used: unknown field `miror`, expected `mirrors` or `trusted-keys`"),
+            "{error}"
+        );
     }
 }

@@ -53,6 +53,8 @@ pub(super) fn paths(project: &Project, targets: &[Id]) -> Paths {
             paths.files.extend(package.build.patches.iter().map(patch));
             let local = package.sources().filter_map(|(_, source)| source.fetch.local());
             paths.folders.extend(local.map(|local| format!("recipes/packages/{}", local.path)));
+            let crates = package.sources().filter_map(|(_, source)| source.fetch.cargo_lock());
+            paths.files.extend(crates.map(|path| format!("recipes/packages/{path}")));
         }
         if let Some(suite) = project.suites.get(&id.name).filter(|_| id.role == Role::Suite) {
             paths.files.extend(suite.keys.iter().map(|key| format!("recipes/suites/{key}")));

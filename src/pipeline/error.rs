@@ -39,6 +39,10 @@ pub enum Error {
     Library(#[from] library::Error),
     #[diagnostic(transparent)]
     Rebuild(#[from] rebuild::Error),
+    #[diagnostic(transparent)]
+    Bundle(#[from] crate::bundle::Error),
+    #[diagnostic(transparent)]
+    Bundled(#[from] super::bundle::Error),
     #[error("package `{package}` is not there for {arch}: its recipe says so")]
     #[diagnostic(help(
         "build for another `--platform`, or leave the package out; `architecture` in its recipe says for which machines it is"
@@ -75,6 +79,8 @@ impl Error {
             Error::Lint(error) => error.blame(),
             Error::Library(error) => error.blame(),
             Error::Rebuild(error) => error.blame(),
+            Error::Bundle(error) => error.blame(),
+            Error::Bundled(error) => error.blame(),
             Error::NotFor { .. } => Blame::Input,
         }
     }

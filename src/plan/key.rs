@@ -29,7 +29,8 @@ pub fn content_key(work: &Work, inputs: &[Digest]) -> Sha256 {
 }
 
 impl Fetch {
-    pub(super) fn sha256(&self) -> Sha256 {
+    /// Gives the hash of what is fetched.
+    pub fn sha256(&self) -> Sha256 {
         match self {
             Fetch::Source { pin, .. } => pin.sha256,
             Fetch::Debian { pin, .. } => pin.sha256,

@@ -37,8 +37,8 @@ pub use base::pull_bases;
 pub use error::Error;
 pub use explain::{Known, Reason, artifact, artifact_before, explain};
 pub use job::shell;
-pub use vary::{Again, Dependence, Factor, Varied, vary};
 pub use origin::{Causes, Origins, causes, note};
+pub use vary::{Again, Dependence, Factor, Varied, vary};
 pub use why::{Cause, Change, Verdict, Why, why};
 pub use worker::log;
 

@@ -95,6 +95,7 @@ impl Store {
                 }
             }
             self.inspected.lock().expect("no thread panics with it").clear();
+            self.forget_taken()?;
         }
         Ok(collected)
     }

@@ -15,6 +15,7 @@
 //! actions/hh/<62 hex>      record: action digest → REAPI `ActionResult`
 //! memo/hh/<62 hex>         record: key → digest
 //! roots/<64 hex>           what a project keeps: its name, then one digest a line
+//! taken/<64 hex>           results that were not made here: their steps, who vouches for them, as JSON
 //! checkouts/<64 hex>/      0700: `boot` (see below) and `root/`, the tree as files
 //! tmp/<pid>-<n>/           0700: one process's temporary files, or a step's scratch; held by flock
 //! locks/<64 hex>           held by whoever makes an action or a checkout; removed when let go
@@ -66,6 +67,7 @@ mod place;
 pub mod proto;
 mod root;
 mod scratch;
+mod taken;
 pub mod tree;
 mod verify;
 
@@ -91,6 +93,7 @@ pub use inventory::{Count, Kind, Listing};
 pub use lock::ActionLock;
 pub use root::Root;
 pub use scratch::Scratch;
+pub use taken::{Taken, TakenResult};
 pub use tree::{Conflict, Dir, Meta, Node, Tree};
 pub use verify::Verified;
 
@@ -225,6 +228,23 @@ impl Store {
         encode::decode_any(&message, hash).ok().map(|(digest, _)| digest)
     }
 
+    /// Stores the `Tree` message of a tree that is named by this hash; what is not canonical or not of that name is
+    /// refused. The blobs it speaks of are not looked at.
+    pub fn put_tree_message(&self, root: &Sha256, message: &[u8]) -> Result<Digest, Error> {
+        let (name, _) = encode::decode_any(message, root).map_err(|why| Error::BadTree { why })?;
+        if !self.has_tree(&name) {
+            self.write_whole(&self.object("trees", root), message, 0o644)?;
+        }
+        Ok(name)
+    }
+
+    /// Gives the `Tree` message of a tree.
+    pub fn message_of_tree(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        // Verifies it.
+        self.tree(digest)?;
+        self.tree_message(digest)
+    }
+
     /// Tells whether a tree is there. Says nothing about its blobs: see [`Store::has_all`].
     pub fn has_tree(&self, digest: &Digest) -> bool {
         file_size(&self.object("trees", &digest.hash)).is_some()
@@ -286,12 +306,13 @@ impl Drop for Store {
     }
 }
 
-const DIRECTORIES: [(&str, u32); 8] = [
+const DIRECTORIES: [(&str, u32); 9] = [
     ("blobs", 0o755),
     ("trees", 0o700),
     ("actions", 0o700),
     ("memo", 0o700),
     ("roots", 0o700),
+    ("taken", 0o700),
     ("checkouts", 0o700),
     ("tmp", 0o700),
     ("locks", 0o700),

@@ -55,7 +55,7 @@ pub fn add(
         None => library.closure(&[Id::new(Role::Runtime, &new.name)]),
     };
     let file = format!("recipes/{image}.toml");
-    let mut whole = files_of(project.path())?;
+    let mut whole = files_of(project.path(), &["recipes", "patches"])?;
     let mut recipe = Recipe::parse(&file, &whole[&file])?;
     recipe.add_runtime(new.name.as_str())?;
     let text = recipe.text();

@@ -50,12 +50,25 @@ impl Library {
         Ok(Self { files, project })
     }
 
+    /// Reads a project as if nodeimg came with it, with what it has noted of its images' trials.
+    pub(super) fn of_project(project: &Project) -> Result<Self, Error> {
+        let files = files_of(project.path(), &["recipes", "patches", "lockfiles", "trials"])?;
+        Ok(Self { files, project: project.clone() })
+    }
+
     /// Collects all files of some recipes and of what they need.
-    fn closure(&self, targets: &[Id]) -> Files {
+    pub(super) fn closure(&self, targets: &[Id]) -> Files {
         let Paths { files: mut paths, folders } = closure::paths(&self.project, targets);
         paths.extend(folders.iter().flat_map(|folder| self.below(&format!("{folder}/"))));
         let file = |path: String| self.files.get(&path).map(|bytes| (path, bytes.clone()));
         paths.into_iter().filter_map(file).collect()
+    }
+
+    /// Collects what is noted about trials of some images and of those they need.
+    pub(super) fn trials(&self, targets: &[Id]) -> Files {
+        let images = self.project.closure(targets).into_iter().filter(|id| id.role == Role::Image);
+        let paths = images.map(|id| format!("trials/{}.toml", id.name));
+        paths.filter_map(|path| self.files.get(&path).map(|bytes| (path, bytes.clone()))).collect()
     }
 
     /// Lists the files below a folder.
@@ -106,9 +119,9 @@ fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Reads the files of a project that its recipes are read from.
-fn files_of(project: &Path) -> Result<Files, Error> {
+fn files_of(project: &Path, folders: &[&str]) -> Result<Files, Error> {
     let mut files = Files::new();
-    let mut open = vec!["recipes".to_owned(), "patches".to_owned()];
+    let mut open: Vec<_> = folders.iter().map(|&folder| folder.to_owned()).collect();
     while let Some(name) = open.pop() {
         let path = project.join(&name);
         let failed = |source| Error::Read { path: path.clone(), source };

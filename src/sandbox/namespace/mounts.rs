@@ -35,9 +35,7 @@ impl From<Failure> for Trouble {
 pub(super) fn build(job: &Job) -> Result<(), Trouble> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .during("make its mounts private")?;
-    // Any folder will do that holds no source of a mount.
-    let folders = ["/sys", "/mnt", "/media"].map(Path::new);
-    let new = *folders.iter().find(|path| path.is_dir()).unwrap_or(&Path::new("/mnt"));
+    let new = &place(job)?;
     match &job.root {
         Root::ReadOnly { dir } => assemble(new, dir)?,
         Root::Changeable { lower, changes } => overlay(new, lower, changes)?,
@@ -74,6 +72,40 @@ pub(super) fn build(job: &Job) -> Result<(), Trouble> {
     unmount(".", UnmountFlags::DETACH).during("leave the host's files")?;
     rustix::process::chdir("/").during("enter its root")?;
     Ok(())
+}
+
+/// Finds a folder for the new root. Any will do that holds no source of a mount; one of a system's usual ones, or whatever
+/// lies at the top of a root that has little else.
+fn place(job: &Job) -> Result<PathBuf, Failure> {
+    let mut sources: Vec<&Path> = job.mounts.iter().map(|mount| mount.source.as_path()).collect();
+    sources.extend(job.emulator.iter().map(|emulator| emulator.dir.as_path()));
+    match &job.root {
+        Root::ReadOnly { dir } | Root::Writable { dir } => sources.push(dir),
+        Root::Changeable { lower, changes } => sources.extend([lower.as_path(), changes.as_path()]),
+    }
+    let is_free =
+        |folder: &PathBuf| folder.is_dir() && !sources.iter().any(|source| source.starts_with(folder));
+    if let Some(usual) = ["/sys", "/mnt", "/media"].map(PathBuf::from).into_iter().find(is_free) {
+        return Ok(usual);
+    }
+    let mut others = Vec::new();
+    for entry in fs_err::read_dir("/").during("look for a folder for its root")? {
+        let entry = entry.during("look for a folder for its root")?;
+        let is_ours = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        others.extend(Some(entry.path()).filter(|path| is_ours && !is_kept(path)));
+    }
+    others.sort();
+    let none = || std::io::Error::from_raw_os_error(libc::ENOENT);
+    others
+        .into_iter()
+        .find(is_free)
+        .ok_or_else(none)
+        .during("find a folder for its root, such as `/mnt` or `/tmp`")
+}
+
+/// Tells whether a folder of the host's root is needed while the new one is built.
+fn is_kept(path: &Path) -> bool {
+    ["/proc", "/dev"].map(Path::new).contains(&path)
 }
 
 /// A small tmpfs with the entries of `dir` bound read-only onto it.
