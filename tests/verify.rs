@@ -109,9 +109,9 @@ fn the_image_alone_is_enough() {
     let told = world.run(&["verify", image.to_str().unwrap()]);
     let digest = digest.as_str().unwrap();
     let expected = format!(
-        "  verified {}\n      made 10 steps from nothing but pinned files\n  expected {digest}\n  received {digest}\n\
+        "  verified {}\n      made 12 steps from nothing but pinned files\n  expected {digest}\n  received {digest}\n\
          \x20   result the same bytes\n",
-        "[WORLD]/elsewhere/out/plain/image.tar"
+        "WORLD/elsewhere/out/plain/image.tar"
     );
     assert_eq!((told.code, told.stdout.as_str()), (0, expected.as_str()), "{}", told.stderr);
 
@@ -133,7 +133,7 @@ fn a_registry_gives_what_is_attached() {
     let name = format!("{}/plain:1", registry.host);
     let told = world.run(&["verify", &name]);
     assert_eq!(told.code, 1);
-    let begin = format!("error: `{name}` carries no recipes: nothing of nodeimg's is attached to\n");
+    let begin = format!("error: `{name}` carries no recipes\n");
     assert!(told.stderr.contains(&begin), "{}", told.stderr);
 
     // As the specification has it for registries without the list of referrers.
@@ -176,7 +176,7 @@ fn other_bytes_are_told_with_the_step_and_the_file() {
     assert_eq!(told.code, 1, "{}", told.stderr);
     let (head, tail) = told.stdout.split_once("    result ").unwrap();
     assert!(
-        head.starts_with("  verified images/plain\n      made 10 steps from nothing but pinned files\n"),
+        head.starts_with("  verified images/plain\n      made 12 steps from nothing but pinned files\n"),
         "{head}"
     );
     assert!(
@@ -198,7 +198,7 @@ fn other_bytes_are_told_with_the_step_and_the_file() {
 fn what_a_result_depends_on_is_named() {
     let world = World::locked();
     world.made(&[]);
-    let clean = "  verified images/plain\n      made 10 steps again in other surroundings\n    result the same bytes each\n";
+    let clean = "  verified images/plain\n      made 11 steps again in other surroundings\n    result the same bytes each\n";
     let told = world.run(&["verify", "--vary"]);
     assert_eq!((told.code, told.stdout.as_str()), (0, clean), "{}", told.stderr);
 
@@ -211,7 +211,7 @@ fn what_a_result_depends_on_is_named() {
         ("locale", "echo $LC_ALL", "locale"),
         ("jobs", "echo $JOBS", "processors"),
         ("kernel", "uname -r", "kernel version"),
-        ("order", "mkdir d; for f in 1 2 3 4 5 6 7 8 9; do : > d/$f; done; ls -f d", "directory order"),
+        ("order", "mkdir d; for f in 1 2 3 4 5 6 7 8 9; do : > d/$f; done; find d", "directory order"),
     ];
     for (name, command, _) in leaks {
         let script = format!("cd /build; {command} > \"$OUT/{name}\"");
@@ -223,9 +223,17 @@ fn what_a_result_depends_on_is_named() {
         );
     }
     assert_eq!(world.run(&["lock"]).code, 0);
+    let in_memory = rustix::fs::statfs(world.path("store").as_path()).unwrap().f_type == libc::TMPFS_MAGIC;
     for (name, _, factor) in leaks {
-        let report = world.run(&["verify", "--json", "--vary", name, "--step", name]);
-        let report: Value = serde_json::from_str(&report.stdout).unwrap();
+        if name == "order" && in_memory {
+            eprintln!(
+                "left out: the store is in memory, where a new directory lists its entries as it always does"
+            );
+            continue;
+        }
+        let told = world.run(&["verify", "--json", "--vary", name, "--step", name]);
+        assert_eq!(told.code, 1, "{name}: {}", told.stderr);
+        let report: Value = serde_json::from_str(&told.stdout).unwrap();
         let differing = &report["verified"][0]["differing"];
         assert_eq!(differing[0]["factors"], json!([factor]), "{name}: {report}");
         assert_eq!(differing[0]["changes"][0]["path"], format!("/{name}"));
@@ -243,7 +251,7 @@ fn what_is_no_such_image_is_refused() {
         told,
         Told::failure(
             2,
-            "error: no image `nothing`: no folder, no file and no name of a registry's\n       image\nhint: name an OCI layout (`out/NAME/oci`), an archive (`out/NAME/image.tar`), an\n      image of a registry, or the digest of an image below `out`\n"
+            "error: no image `nothing`: no folder, no file and no name of a registry's image\nhint: name an OCI layout (`out/NAME/oci`), an archive (`out/NAME/image.tar`), an\n  image of a registry, or the digest of an image below `out`\n"
         )
     );
     let told = world.run(&["verify", "hello"]);
@@ -271,14 +279,14 @@ fn what_is_no_such_image_is_refused() {
     let path = layout.to_str().unwrap().to_owned();
     let told = world.run(&["verify", &path]);
     let expected = format!(
-        "error: `[WORLD]/project/out/plain/oci` is damaged\n         expected: {}\n         received: {}\nhint: get it again from where it was built\n",
-        manifest["layers"][0]["digest"].as_str().unwrap(),
-        Sha256::of(&other).oci()
+        "error: `WORLD/project/out/plain/oci` is damaged\n  expected: {}\n  received: {}\nhint: get it again from where it was built\n",
+        &manifest["layers"][0]["digest"].as_str().unwrap()[7..],
+        Sha256::of(&other)
     );
     assert_eq!(told, Told::failure(1, &expected), "{}", told.stderr);
     fs_err::remove_file(&layer).unwrap();
     let told = world.run(&["verify", &path]);
-    assert!(told.stderr.starts_with("error: `[WORLD]/project/out/plain/oci` lacks\n"), "{}", told.stderr);
+    assert!(told.stderr.starts_with("error: `WORLD/project/out/plain/oci` lacks\n"), "{}", told.stderr);
     fs_err::write(&layer, &whole).unwrap();
 
     // Recipes of another image: attached to this one, they give another digest.
@@ -298,9 +306,7 @@ fn what_is_no_such_image_is_refused() {
     fs_err::remove_file(layout.join("index.json")).unwrap();
     fs_err::write(layout.join("index.json"), index.to_string()).unwrap();
     let told = world.run(&["rebuild", &path, "--out", world.path("third").to_str().unwrap()]);
-    let expected = format!(
-        "error: `[WORLD]/project/out/plain/oci` is not what its recipes and locks give\n         expected: {digest}\n         received: {other}\n"
-    );
+    let expected = format!("and locks give\n  expected: {}\n  received: {}\n", &digest[7..], &other[7..]);
     assert_eq!(told.code, 1);
     assert!(told.stderr.contains(&expected), "{}", told.stderr);
     let report = world.run(&["verify", "--json", &path]);

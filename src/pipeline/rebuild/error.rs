@@ -31,7 +31,7 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
 
     /// A blob is not what its name says.
-    #[error("`{image}` is damaged\n  expected: {}\n  received: {}", expected.oci(), received.oci())]
+    #[error("`{image}` is damaged\n  expected: {expected}\n  received: {received}")]
     #[diagnostic(help("get it again from where it was built"))]
     Damaged { image: String, expected: Sha256, received: Sha256 },
 
@@ -41,7 +41,7 @@ pub enum Error {
     Lacks { image: String, digest: Sha256 },
 
     /// It does not say what it was made from.
-    #[error("`{image}` carries no recipes: nothing of nodeimg's is attached to {}", digest.oci())]
+    #[error("`{image}` carries no recipes\n  nothing of nodeimg's is attached to {}", digest.oci())]
     #[diagnostic(help(
         "an OCI layout or an archive that `nodeimg build` wrote has them; copies of a registry have them if the \
          referrers were copied too (`oras copy -r`)"
@@ -49,7 +49,9 @@ pub enum Error {
     CarriesNothing { image: String, digest: Sha256 },
 
     /// The recipes are not those of the image.
-    #[error("`{image}` is not what its recipes and locks give\n  expected: {}\n  received: {}", expected.oci(), received.oci())]
+    #[error(
+        "`{image}` is not what its recipes and locks give\n  expected: {expected}\n  received: {received}"
+    )]
     #[diagnostic(help(
         "do not trust it: somebody changed the image or what it carries, or a step of it is not reproducible, which `nodeimg verify --vary` finds"
     ))]
