@@ -70,7 +70,7 @@ fn an_image_for_two_machines_has_an_index() {
     let [entry, _carried] = top.manifests().as_slice() else { panic!("{top:?}") };
     assert_eq!(entry.media_type(), &MediaType::ImageIndex);
     assert_eq!(entry.digest().to_string(), target["digest"].as_str().unwrap());
-    let index: ImageIndex = read(&layout, &entry.digest().to_string());
+    let index: ImageIndex = read(&layout, entry.digest().as_ref());
     let platforms: Vec<_> = index
         .manifests()
         .iter()
@@ -92,7 +92,7 @@ fn an_image_for_two_machines_has_an_index() {
     let own = index.manifests().iter().find(|one| {
         one.platform().as_ref().is_some_and(|platform| platform.architecture().to_string() == host)
     });
-    let own: ImageManifest = read(&layout, &own.unwrap().digest().to_string());
+    let own: ImageManifest = read(&layout, own.unwrap().digest().as_ref());
     assert_eq!(archived[0]["Config"], format!("blobs/sha256/{}", own.config().digest().digest()));
 
     // The other machine's root is configured, and of that machine throughout.

@@ -243,7 +243,7 @@ fn an_envelope_holds_for_those_who_signed_it() {
         "`x.json` has a payload of type `application/vnd.in-toto+json`, not `text/plain`"
     );
     assert_eq!(
-        text(read(&json, dsse::IN_TOTO, &[other.clone()])),
+        text(read(&json, dsse::IN_TOTO, std::slice::from_ref(&other))),
         format!(
             "`x.json` is signed by nobody who is trusted: its signatures name `{}`\nkeys that are trusted: `{}`",
             key.public().id(),

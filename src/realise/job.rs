@@ -27,6 +27,16 @@ pub(super) fn place<'a>(run: &'a Run, inputs: &[Digest]) -> Vec<Input<'a>> {
     run.placed.iter().zip(inputs).map(|(place, &digest)| (&place.path, place.how, digest)).collect()
 }
 
+/// What a run is given.
+pub(super) struct Inputs<'a> {
+    /// The root.
+    pub base: &'a Digest,
+    /// What is placed in it.
+    pub placed: &'a [Input<'a>],
+    /// What runs its programs, where they are another machine's.
+    pub emulator: Option<&'a Digest>,
+}
+
 /// What a script prints: kept as a blob, told line by line, its end remembered.
 pub(super) struct Printed<'a> {
     context: &'a Context<'a>,
@@ -94,22 +104,26 @@ struct Laid {
 pub(super) fn run(
     context: &Context<'_>,
     run: &Run,
-    base: &Digest,
-    placed: &[Input<'_>],
-    emulator: Option<&Digest>,
+    inputs: &Inputs<'_>,
     step: &str,
     printed: &mut Printed<'_>,
     factors: &[Factor],
 ) -> Result<Tree, Error> {
     let store = context.store;
-    let mut laid = lay(context, run, base, placed, emulator)?;
+    let mut laid = lay(context, run, inputs)?;
     factors.iter().for_each(|factor| factor.vary(&mut laid.job));
     if run.kind == RunKind::System {
         let Job { argv, env, mounts, known, limits, emulator, surroundings, .. } = &laid.job;
         let emulator = emulator.as_ref();
         let script = root::Step { argv, env, mounts, known, emulator, limits: *limits, surroundings };
-        let result =
-            root::run(store, context.sandbox, base, &script, &mut |part| printed.take(part), context.cancel);
+        let result = root::run(
+            store,
+            context.sandbox,
+            inputs.base,
+            &script,
+            &mut |part| printed.take(part),
+            context.cancel,
+        );
         return match result {
             Ok((tree, _)) => Ok(root::settle(store, tree)?),
             Err(root::Error::Failed { exit }) => {
@@ -149,7 +163,7 @@ pub fn shell(plan: &Plan, step: StepId, inputs: &[Digest], context: &Context<'_>
     let (base, placed) = inputs.split_first().expect("a run has a root");
     let emulator = placed.get(run.placed.len());
     let placed = place(run, placed);
-    let mut laid = lay(context, run, base, &placed, emulator)?;
+    let mut laid = lay(context, run, &Inputs { base, placed: &placed, emulator })?;
     let script = laid.scratch.path().join("step.sh");
     let text = run.argv.last().map_or("", String::as_str);
     fs_err::write(&script, text).map_err(|error| store::Error::from_io("write", &script, error))?;
@@ -169,14 +183,9 @@ pub fn shell(plan: &Plan, step: StepId, inputs: &[Digest], context: &Context<'_>
 }
 
 /// Lays out what a run sees.
-fn lay(
-    context: &Context<'_>,
-    run: &Run,
-    base: &Digest,
-    placed: &[Input<'_>],
-    emulator: Option<&Digest>,
-) -> Result<Laid, Error> {
+fn lay(context: &Context<'_>, run: &Run, inputs: &Inputs<'_>) -> Result<Laid, Error> {
     let store = context.store;
+    let &Inputs { base, placed, emulator } = inputs;
     let scratch = store.scratch()?;
     let checkout = store.checkout(base)?;
     let folder = |name: &str| -> Result<PathBuf, Error> {

@@ -171,12 +171,18 @@ pub fn vary(plan: &Plan, steps: &[StepId], all: bool, context: &Context<'_>) -> 
     let factors: &[Factor] = if all { &Factor::ALL } else { &[] };
     let every: Vec<StepId> = (0..plan.steps.len()).collect();
     let made = realise(plan, &every, Care::Thorough, context)?.artifacts;
-    let is_told = |step: &&StepId| match &plan.steps[**step].work {
-        Work::Fetch(_) | Work::Folder { .. } | Work::Base { .. } | Work::Text { .. } => false,
-        Work::Run(Run { kind: RunKind::Test, .. }) | Work::Calls(_) => false,
-        _ => true,
+    let gives = |step: &&StepId| {
+        !matches!(
+            &plan.steps[**step].work,
+            Work::Fetch(_)
+                | Work::Folder { .. }
+                | Work::Base { .. }
+                | Work::Text { .. }
+                | Work::Calls(_)
+                | Work::Run(Run { kind: RunKind::Test, .. })
+        )
     };
-    let open: Mutex<Vec<StepId>> = Mutex::new(steps.iter().filter(is_told).rev().copied().collect());
+    let open: Mutex<Vec<StepId>> = Mutex::new(steps.iter().filter(gives).rev().copied().collect());
     let done = Mutex::new(Vec::new());
     let (worker, inputs) = (Worker::new(plan, context, false), plan.inputs());
     let work = || -> Result<(), Error> {

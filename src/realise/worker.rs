@@ -210,7 +210,8 @@ impl<'a> Worker<'a> {
         }
         self.told(Activity::Build, name, || {
             let mut printed = Printed::new(self.context)?;
-            let result = job::run(self.context, run, root, &placed, emulator, &label, &mut printed, factors);
+            let given = job::Inputs { base: root, placed: &placed, emulator };
+            let result = job::run(self.context, run, &given, &label, &mut printed, factors);
             keep(&printed.finish()?)?;
             Ok(store.put_tree(&result?)?)
         })

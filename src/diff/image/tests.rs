@@ -150,7 +150,7 @@ fn a_later_layer_of_both_hides_what_it_holds() {
     let found = room.compare().unwrap();
     assert_eq!((found.unread, files(&found).len()), (1, 2), "it is not known");
     // Once it was read, it is.
-    room.layout("old", &[over.clone()], &[]);
+    room.layout("old", std::slice::from_ref(&over), &[]);
     room.layout("new", &[("other", tar(&[]))], &[]);
     room.compare().unwrap();
     room.layout("old", &[own("old\n"), over.clone()], &[1]);
