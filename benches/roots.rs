@@ -42,7 +42,9 @@ fn run(store: &Store, files: &[(String, Digest)]) -> Run {
     });
     let script = root::configure();
     let limits = Limits { time: Duration::from_secs(1800), ..Limits::default() };
+    let surroundings = nodeimg::sandbox::Surroundings::default();
     let step = Step {
+        surroundings: &surroundings,
         argv: &script.argv,
         env: &script.env,
         mounts: &[],

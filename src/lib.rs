@@ -28,6 +28,7 @@
 //! | [`unpack`] | archives and patches → trees |
 //! | [`sandbox`] | a job, plain data → what it left, nothing else seen |
 //! | [`image`] | trees → an OCI image, the same bytes for any number of threads |
+//! | [`bundle`] | a listing and its members → one file, and back, believing nothing |
 //! | [`attest`] | what is said about an image, key files → documents, signatures, whether they hold |
 //! | [`node`] | one description → all that must agree on a kind node |
 //! | [`engine`] | what the host says → a connection to Docker or Podman |

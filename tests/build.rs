@@ -201,8 +201,11 @@ fn nothing_to_do_makes_no_network_call() {
 #[test]
 fn what_was_fetched_is_enough_offline() {
     let world = World::locked();
-    let expected = "error: `base-files_1_all.deb` is not in the store, and the network is off
-hint: run `nodeimg fetch` where there is a network, or leave out `--offline`
+    let expected = "\
+error: step `hello:root:base-files` needs `base-files_1_all.deb`, which is not
+  in the store, and the network is off
+hint: run `nodeimg fetch hello` where there is a network, or leave out
+  `--offline`
 ";
     assert_eq!(world.run(&["build", "--lock", "--offline", "-q"]), Told::failure(4, expected));
     let told = world.run(&["fetch"]);

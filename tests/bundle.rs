@@ -96,7 +96,7 @@ fn a_bundle_goes_through_pipes() {
     let output = world.command(&[&CREATE[..], &["-", "--without-cached-results"]].concat()).output().unwrap();
     assert!(output.stdout == fs_err::read(world.path("b.tar")).unwrap());
     let mut build = world.elsewhere("piped", &["build", "--lock", "--bundle", "-", "--json"]);
-    build.stdin(Stdio::from(fs_err::File::open(world.path("b.tar")).unwrap().into_parts().0));
+    build.stdin(Stdio::from(fs_err::File::open(world.path("b.tar")).unwrap().into_file()));
     let built: Value = serde_json::from_slice(&build.output().unwrap().stdout).unwrap();
     assert!(made(&built).contains(&"hello".to_owned()));
 }

@@ -91,7 +91,10 @@ hint: name a target, or set `default = true` in one image recipe
     assert_eq!(told(&place.run(&["plan"])), (2, "", expected));
     let output = place.run(&["biuld"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("'build'"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("similar subcommands exist: 'bundle', 'rebuild', 'build'"),
+        "{output:?}"
+    );
     let expected = "error: no `recipes` folder in `..`\nhint: change to a project's folder or name it with `--project`\n";
     assert_eq!(told(&place.run(&["plan", "--project", ".."])), (1, "", expected));
 }

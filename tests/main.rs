@@ -16,6 +16,7 @@ mod gates;
 mod image;
 mod library;
 mod messages;
+mod offline;
 mod platforms;
 mod recipes;
 mod registry;

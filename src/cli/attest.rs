@@ -22,7 +22,7 @@ pub(super) fn run(session: &Session, command: &Attest) -> Result<i32, Failure> {
         return Err(Problem::NoImage(other.to_string()).into());
     }
     let platforms = Session::platforms(&command.platforms.platform)?;
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let (store, network) = (session.store()?, session.network()?);
     let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;

@@ -61,7 +61,7 @@ fn start(session: &Session, command: &Build, store: &Store) -> Result<Start, Fai
 }
 
 pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let store = session.store()?;
     // The folder that a bundle's project is in is there until the end.
     let (opened, start) = match bundle::open(session, command, &store)? {
@@ -74,7 +74,7 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     };
     let Start { project, targets, network, plan, out } = start;
     // Before anything is built: who does not answer now would not take it then.
-    let forms = forms(&command.output, &targets)?;
+    let forms = forms(session, &command.output, &targets)?;
     let out = command.out.clone().unwrap_or(out);
     // People read `out/x` more easily than `./out/x`.
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
@@ -107,8 +107,8 @@ pub(super) fn show(session: &Session, plan: &Plan, built: &[Built], outcome: &Ou
 }
 
 /// Opens the forms that were asked for.
-fn forms(asked: &[String], targets: &[Id]) -> Result<Vec<Box<dyn Output>>, Failure> {
-    let engine = host::engine();
+fn forms(session: &Session, asked: &[String], targets: &[Id]) -> Result<Vec<Box<dyn Output>>, Failure> {
+    let engine = session.engine();
     let containerd = host::containerd().unwrap_or_else(|| export::CONTAINERD.to_owned());
     let here = Here { engine: &engine, containerd: &containerd };
     let images = targets.iter().filter(|target| target.role == Role::Image).count();

@@ -34,7 +34,7 @@ fn create(session: &Session, command: &CreateBundle) -> Result<i32, Failure> {
     let since = command.since.as_deref();
     let check = bundles::check;
     let since = since.map(|path| bundles::since(path, &check, &session.cancel)).transpose()?;
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let project = session.project()?;
     let targets = project.targets(&command.targets)?;
     let platforms = Session::platforms(&command.platforms.platform)?;

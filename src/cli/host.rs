@@ -29,6 +29,7 @@ pub(super) fn engine() -> engine::Settings {
         context: text("DOCKER_CONTEXT"),
         config: docker().unwrap_or_else(|| ".docker".into()),
         runtime_dir: path("XDG_RUNTIME_DIR"),
+        offline: false,
     }
 }
 

@@ -6,7 +6,7 @@ use super::arguments::Lint;
 use super::build::realising;
 use super::failure::{Failure, Problem};
 use super::session::Session;
-use super::{host, render, text};
+use super::{render, text};
 use crate::base::Name;
 use crate::gate::Report;
 use crate::pipeline;
@@ -15,7 +15,7 @@ use crate::recipe::{Id, Role};
 
 pub(super) fn run(session: &Session, command: &Lint) -> Result<i32, Failure> {
     let (store, network) = (session.store()?, session.network()?);
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
     let platforms = Session::platforms(command.platform.as_slice())?;
     let Linted { image, report } = match recipe(session, &command.image)? {
@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session, command: &Lint) -> Result<i32, Failure> {
             lint::lint_recipe(&plan, &id, &context)?
         }
         None => {
-            let here = Here { engine: &host::engine(), arch: platforms.main(), context: &context };
+            let here = Here { engine: &session.engine(), arch: platforms.main(), context: &context };
             lint::lint(&command.image, &command.config, &here)?
         }
     };

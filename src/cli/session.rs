@@ -7,7 +7,7 @@ use super::failure::{Failure, Problem};
 use super::host;
 use super::progress::{Progress, Verbosity};
 use crate::base::{Arch, Cancel, Platforms};
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::fetch::{self, Network, Settings};
 use crate::lock::{self, Elsewhere, Locked, Update};
 use crate::pipeline;
@@ -59,11 +59,16 @@ impl Session {
         Ok(Network::new(Settings::load(&host::settings())?))
     }
 
+    /// What this host says about engines, and whether they may be far.
+    pub(super) fn engine(&self) -> engine::Settings {
+        engine::Settings { offline: self.common.offline, ..host::engine() }
+    }
+
     /// Where steps run. What was asked for is there, or it is an error: never another one.
-    pub(super) fn sandbox(asked: &Sandboxing) -> Result<Box<dyn Sandbox>, Failure> {
+    pub(super) fn sandbox(&self, asked: &Sandboxing) -> Result<Box<dyn Sandbox>, Failure> {
         Ok(match asked.sandbox {
             arguments::Sandbox::Namespace => Box::new(Namespace::default()),
-            arguments::Sandbox::Docker => Box::new(Docker::new(Engine::connect(&host::engine())?)?),
+            arguments::Sandbox::Docker => Box::new(Docker::new(Engine::connect(&self.engine())?)?),
         })
     }
 

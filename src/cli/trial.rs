@@ -7,7 +7,7 @@ use super::build::realising;
 use super::failure::{Failure, Problem};
 use super::progress::human_time;
 use super::session::Session;
-use super::{code, host, text};
+use super::{code, text};
 use crate::base::{Blame, Name};
 use crate::cluster::{self, After, Report};
 use crate::export::docker::Engine;
@@ -17,7 +17,7 @@ use crate::recipe::{Id, Project, Role};
 pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let project = session.project()?;
     let image = node_image(&project, command.image.as_deref())?;
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let mut names = vec![image.to_string()];
     // Before anything is built: where nothing runs there is nothing to build for.
     let engine = if command.no_cluster {
@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
         None
     } else {
         names.extend(pipeline::TOOLS.map(|tool| format!("packages/{tool}")));
-        Some(Engine::connect(&host::engine())?)
+        Some(Engine::connect(&session.engine())?)
     };
     let targets = project.targets(&names)?;
     let platforms = Session::platforms(&[])?;

@@ -24,7 +24,7 @@ use crate::store::Store;
 const NAMED: usize = 8;
 
 pub(super) fn rebuild(session: &Session, command: &Rebuild) -> Result<i32, Failure> {
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let (store, network) = (session.store()?, session.network()?);
     let out = command.out.clone().unwrap_or_else(|| PathBuf::from("out"));
     let carried = rebuild::unpack(&command.image, &out, &session.fetching(&network, &store))?;
@@ -72,7 +72,7 @@ struct Subject {
 }
 
 pub(super) fn verify(session: &Session, command: &Verify) -> Result<i32, Failure> {
-    let sandbox = Session::sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.sandboxing)?;
     let (store, network) = (session.store()?, session.network()?);
     let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
     let mut reports = Vec::new();

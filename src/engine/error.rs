@@ -22,6 +22,13 @@ pub enum Error {
     ))]
     Nowhere { tried: String },
 
+    /// The engine is elsewhere, and the network is off.
+    #[error("the engine at `{host}` is reached over a network, and the network is off")]
+    #[diagnostic(help(
+        "leave out `--offline`, or name an engine of this machine with `DOCKER_HOST=unix:///path`"
+    ))]
+    Offline { host: String },
+
     /// The address is none that nodeimg can speak to.
     #[error("`{host}` is no address of a Docker that nodeimg can speak to")]
     #[diagnostic(help("set `DOCKER_HOST` to `unix:///path`, `tcp://host:port` or `ssh://user@host`"))]

@@ -49,6 +49,8 @@ pub struct Settings {
     pub config: PathBuf,
     /// `XDG_RUNTIME_DIR`: where engines that run for this user alone have their sockets.
     pub runtime_dir: Option<PathBuf>,
+    /// Whether only an engine of this machine will do, behind a socket of its file system.
+    pub offline: bool,
 }
 
 impl Settings {
@@ -96,6 +98,9 @@ impl Engine {
     /// Connects to the engine that is meant and agrees with it on a version.
     pub fn connect(settings: &Settings) -> Result<Engine, Error> {
         if let Some(place) = named(settings)? {
+            if settings.offline && !place.host.starts_with("unix://") {
+                return Err(Error::Offline { host: place.host });
+            }
             return open(place);
         }
         let mut tried = Vec::new();

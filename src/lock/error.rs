@@ -115,8 +115,22 @@ impl std::error::Error for Unanswered {
 
 impl From<fetch::Error> for Unanswered {
     fn from(error: fetch::Error) -> Self {
-        Self { blame: error.blame(), error: Box::new(error) }
+        let blame = error.blame();
+        match error {
+            fetch::Error::Offline { who } => Self { blame, error: Box::new(Offline { who }) },
+            error => Self { blame, error: Box::new(error) },
+        }
     }
+}
+
+/// The network is off, and only it knows: fetching would not help.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("`{who}` is not in the store, and the network is off")]
+#[diagnostic(help(
+    "run `nodeimg lock` where there is a network and bring its `lockfiles/` here, or leave out `--offline`"
+))]
+struct Offline {
+    who: String,
 }
 
 /// A recipe whose lock does not fit it.

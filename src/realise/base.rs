@@ -65,7 +65,8 @@ pub fn pull_bases(plan: &Plan, images: &[StepId], context: &Context<'_>) -> Resu
             unreachable!("the first input of what is based is its base");
         };
         let layers = image::base_layers(context.store, &made.artifacts[&step])?;
-        lacking += pull(reference, &layers, context)?;
+        let label = &plan.steps[step].labels[0];
+        lacking += pull(reference, &layers, context).map_err(|error| error.asked_by(label))?;
     }
     Ok(lacking)
 }

@@ -6,6 +6,7 @@ use miette::Diagnostic;
 
 use crate::base::Blame;
 use crate::gate::abi;
+use crate::plan::Label;
 use crate::sandbox::Exit;
 use crate::{fetch, gate, image, node, root, sandbox, store, unpack};
 
@@ -40,6 +41,10 @@ pub enum Error {
     /// What should be a library is none.
     #[error("`{library}` of {of} can't be read as a library: {reason}")]
     NoLibrary { library: String, of: String, reason: String },
+
+    /// A step needs what is not there, and the network is off.
+    #[error("step `{step}` needs `{what}`, which is not in the store, and the network is off")]
+    Offline { step: String, recipe: String, what: String },
 
     /// Several steps failed.
     #[error("{} steps failed", .0.len())]
@@ -77,7 +82,7 @@ impl Error {
             Error::Conflict { .. } | Error::Calls(_) | Error::NoCalls { .. } | Error::NoLibrary { .. } => {
                 Blame::Input
             }
-            Error::OtherMachine { .. } => Blame::Machine,
+            Error::OtherMachine { .. } | Error::Offline { .. } => Blame::Machine,
             Error::Several(errors) => errors.first().map_or(Blame::Build, Error::blame),
             Error::Cancelled => Blame::Cancelled,
             Error::Fetch(error) => error.blame(),
@@ -88,6 +93,17 @@ impl Error {
             Error::Node(error) => error.blame(),
             Error::Image(error) => error.blame(),
             Error::Store(error) => error.blame(),
+        }
+    }
+
+    /// Names the step that asked, where the network was asked in vain.
+    pub(super) fn asked_by(self, step: &Label) -> Self {
+        match self {
+            Error::Fetch(fetch::Error::Offline { who }) => {
+                let (step, recipe) = (step.to_string(), step.recipe.name.to_string());
+                Error::Offline { step, recipe, what: who }
+            }
+            other => other,
         }
     }
 
@@ -139,6 +155,9 @@ impl Diagnostic for Error {
                  programs here",
                 crate::plan::EMULATOR,
                 arch.machine()
+            ))),
+            Error::Offline { recipe, .. } => Some(Box::new(format!(
+                "run `nodeimg fetch {recipe}` where there is a network, or leave out `--offline`"
             ))),
             Error::Calls(faults) => {
                 faults.first().map(|fault| Box::new(&fault.hint) as Box<dyn fmt::Display>)

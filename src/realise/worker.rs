@@ -287,7 +287,8 @@ impl schedule::Worker<Digest, Error> for Worker<'_> {
             self.reused(step);
             return Ok(artifact);
         }
-        let artifact = self.work_on(step, inputs)?;
+        let label = &self.plan.steps[step].labels[0];
+        let artifact = self.work_on(step, inputs).map_err(|error| error.asked_by(label))?;
         if !matches!(self.plan.steps[step].work, Work::Fetch(_) | Work::Folder { .. }) {
             store.put_memo(&key, &artifact)?;
             explain::remember(store, self.plan, step, &artifact)?;

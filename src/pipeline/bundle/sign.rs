@@ -1,7 +1,7 @@
 //! Signatures of listings.
 //!
 //! What is signed is the listing's bytes and nothing around them, and the signature is base64 in a line, so that others
-//! can check it too: `cosign verify-blob --key KEY.pub --signature bundle.json.sig bundle.json`.
+//! can check it too: `cosign verify-blob --private-infrastructure --key KEY.pub --signature bundle.json.sig bundle.json`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
