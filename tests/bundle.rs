@@ -235,6 +235,23 @@ fn wrong_results_are_found_from_sources() {
         "{}",
         told.stderr
     );
+
+    // So are those that somebody took, by a sample.
+    let taken = world.build_elsewhere("victim", &["--trust-unsigned"]);
+    assert_eq!(made(&taken), Vec::<String>::new());
+    let sample = ["verify", "hello", "--project", "../project", "-q", "--sample"];
+    let told = world.told_elsewhere("victim", &[&sample[..], &["1%"]].concat());
+    assert!(told.stdout.contains("made 1 step again\n"), "{}", told.stdout);
+    let told = world.told_elsewhere("victim", &[&sample[..], &["100%"]].concat());
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    let found = "      step hello differs each time, whatever is varied\n           ~ /usr/bin/hello: ";
+    assert!(told.stdout.contains(found), "{}", told.stdout);
+    assert!(
+        world
+            .told_elsewhere("victim", &[&sample[..], &["0"]].concat())
+            .stderr
+            .contains("is no share such as `5%`")
+    );
 }
 
 #[test]

@@ -358,6 +358,12 @@ pub(super) struct Lint {
     pub(super) jobs: Option<u16>,
 }
 
+fn percent(text: &str) -> Result<usize, String> {
+    let number =
+        text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| (1..=100).contains(number));
+    number.ok_or_else(|| "is no share such as `5%`".to_owned())
+}
+
 fn guest_path(text: &str) -> Result<crate::base::GuestPath, String> {
     crate::base::GuestPath::new(text).map_err(|error| error.to_string())
 }
@@ -438,6 +444,9 @@ pub(super) struct Verify {
     /// Do only this step again, such as `crun`; may be given several times
     #[arg(long = "step", value_name = "STEP")]
     pub(super) steps: Vec<String>,
+    /// Do only some steps again, others each time: so many of a hundred of those whose results came out of a bundle
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with = "steps")]
+    pub(super) sample: Option<usize>,
     #[command(flatten)]
     pub(super) sandboxing: Sandboxing,
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors

@@ -1,5 +1,6 @@
 //! `nodeimg rebuild` and `nodeimg verify`: the same again, out of nothing but what is pinned.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -80,9 +81,12 @@ pub(super) fn verify(session: &Session, command: &Verify) -> Result<i32, Failure
         let targets = [subject.target.clone()];
         let needed = pipeline::with_emulator(&subject.project, &targets, &subject.platforms);
         let locked = pipeline::locked(&subject.project, &needed, &Elsewhere::new())?;
-        let report = if command.vary || !command.steps.is_empty() {
+        let report = if command.vary || command.sample.is_some() || !command.steps.is_empty() {
             let plan = pipeline::plan(&subject.project, &locked, &targets, &subject.platforms, &store)?;
-            let steps = steps(&plan, &command.steps)?;
+            let steps = match command.sample {
+                Some(percent) => sample(&plan, percent, &store)?,
+                None => steps(&plan, &command.steps)?,
+            };
             Report::Steps(varied(&plan, vary(&plan, &steps, command.vary, &context)?, command.vary, &store)?)
         } else {
             let (_scratch, fresh) = rebuild::fresh_store(&store, &session.cancel)?;
@@ -155,6 +159,19 @@ fn steps(plan: &Plan, names: &[String]) -> Result<Vec<StepId>, Failure> {
         found.extend(steps);
     }
     Ok(found)
+}
+
+/// Picks some of the steps whose results were taken from elsewhere, which nobody can foresee; at least one of any.
+fn sample(plan: &Plan, percent: usize, store: &Store) -> Result<Vec<StepId>, Failure> {
+    use std::hash::{BuildHasher as _, RandomState};
+    let taken = store.taken()?;
+    let taken: BTreeSet<Sha256> = taken.iter().flat_map(|place| &place.results).map(|one| one.key).collect();
+    let mut steps: Vec<StepId> =
+        (0..plan.steps.len()).filter(|&step| taken.contains(&plan.steps[step].key)).collect();
+    let chance = RandomState::new();
+    steps.sort_by_cached_key(|step| chance.hash_one(step));
+    steps.truncate((steps.len() * percent).div_ceil(100));
+    Ok(steps)
 }
 
 /// Makes a target again in an empty store and compares.
