@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::registry::Registry;
-use crate::world::{Told, World};
+use crate::world::{Told, World, document};
 
 /// Makes the world's node without runtimes, as a base: `kind create cluster --image` of others.
 fn serve(world: &World, registry: &Registry) -> Option<Value> {
@@ -90,6 +90,17 @@ fn a_base_stays_bit_for_bit_and_comes_when_it_is_read() {
     let catalog = world.json(&["catalog"]);
     assert_eq!(catalog["images"]["based"]["digest"], digest);
     assert_eq!(catalog["images"]["based"]["kubernetes"], "1");
+
+    // A bundle has the base's blobs, for who makes the rest and for who takes it.
+    world.json(&["bundle", "create", "--offline", "--program", "/bin/busybox", "-o", "../b.tar", "based"]);
+    fs_err::create_dir(world.path("elsewhere")).unwrap();
+    for results in ["--from-sources", "--trust-unsigned"] {
+        let mut build = world.command(&["build", "--lock", "--json", "--bundle", "../b.tar", results]);
+        build.env("NODEIMG_STORE", world.path(&format!("store{results}")));
+        let built = document(build.current_dir(world.path("elsewhere")));
+        assert_eq!(built["targets"][0]["digest"], digest, "{results}");
+        fs_err::remove_dir_all(world.path("elsewhere/out")).unwrap();
+    }
 }
 
 #[test]
