@@ -46,6 +46,7 @@
 //! | file | who |
 //! | --- | --- |
 //! | `recipes/<role>/<name>.toml`, what lies beside them | written by people and `nodeimg init`, read by [`recipe`] |
+//! | `recipes/keys/<fingerprint>.asc` | written by people: keys of upstreams, read by [`pipeline`] when locking |
 //! | `patches/<package>/*.patch` | written by people, read by [`pipeline`] |
 //! | `lockfiles/<role>/<name>.toml` | [`lock`] |
 //! | `trials/<image>.toml` | [`pipeline`], by `nodeimg try --record`: what booted an image |

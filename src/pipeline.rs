@@ -60,7 +60,7 @@ pub fn relock(
     context: &fetch::Context<'_>,
 ) -> Result<Resolution, Error> {
     registry::find_pypi(|| Ok(registry::is_asked(project, targets)), context)?;
-    let resolver = resolve::Asking::new(context);
+    let resolver = resolve::Asking::new(context, project.path());
     Ok(lock::resolve(project, targets, all, update, &resolver, context.cancel)?)
 }
 

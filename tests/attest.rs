@@ -129,6 +129,7 @@ fn documents_say_what_is_in_an_image_and_of_what_it_was_made() {
             "recipes/packages/greeting.toml",
             "recipes/packages/hello.toml",
             "recipes/runtimes/greeter.toml",
+            "recipes/suites/keys/archive.asc",
             "recipes/suites/stable.toml",
             "tools_1_all.deb",
         ]
@@ -145,13 +146,14 @@ fn documents_say_what_is_in_an_image_and_of_what_it_was_made() {
     // As OCI has it: a manifest for each, about the image.
     let index = parsed(&world, &format!("{folder}/oci/index.json"));
     assert_eq!(index["manifests"][0]["digest"], digest);
-    for (entry, kind) in [
-        (1, "application/spdx+json"),
-        (2, "application/vnd.cyclonedx+json"),
-        (3, "application/vnd.in-toto+json"),
+    for kind in [
+        "application/vnd.nodeimg.project.v1",
+        "application/spdx+json",
+        "application/vnd.cyclonedx+json",
+        "application/vnd.in-toto+json",
     ] {
-        let entry = &index["manifests"][entry];
-        assert_eq!(entry["artifactType"], kind);
+        let mut entries = index["manifests"].as_array().unwrap().iter();
+        let entry = entries.find(|entry| entry["artifactType"] == kind).unwrap();
         let name = entry["digest"].as_str().unwrap().replace(':', "/");
         let manifest = parsed(&world, &format!("{folder}/oci/blobs/{name}"));
         assert_eq!(
@@ -201,6 +203,114 @@ fn what_cannot_be_attested_says_why() {
     assert!(told.stderr.contains("is no URI such as `https://ci.example/nodes`"), "{}", told.stderr);
     // Nothing was built for it.
     assert!(!world.path("project/out").exists());
+}
+
+/// Verifies the signatures of an image.
+fn verified(world: &World, arguments: &[&str]) -> Told {
+    world.run(&[&["verify", "--signature"], arguments].concat())
+}
+
+#[test]
+fn a_signed_image_is_trusted_for_its_key_and_no_other() {
+    let (world, told) = attested(&["--key", "one.key", "--builder", "https://ci.example/nodes"]);
+    let digest = told["digest"].as_str().unwrap();
+    let key = told["key"].as_str().unwrap();
+    let expected = |image: &str| {
+        let states = "cyclonedx, provenance, spdx";
+        Told::failure(
+            0,
+            &format!(
+                "     image {image}\n    digest {digest}\n    signed by key {key}\n    states {states}\n   trusted it is \
+                 what was signed\n"
+            ),
+        )
+    };
+    // By its recipe, its digest, its place.
+    for image in ["node", digest, "out/node/attest/oci"] {
+        assert_eq!(verified(&world, &["--key", "one.key.pub", image]), expected(image));
+    }
+    let refused = verified(&world, &["--key", "two.key.pub", "node"]);
+    assert_eq!(
+        (refused.code, refused.stdout.as_str()),
+        (
+            1,
+            "error: 0 of the 1 trusted keys signed the image, 1 must have\n\
+             hint: one signature is there that none of these keys made, or that is of another\n  image\n"
+        )
+    );
+    assert_eq!(
+        refused.stderr,
+        format!("     image node\n    digest {digest}\n   refused the policy is not met\n")
+    );
+    // What a build leaves is signed by nobody.
+    let refused = verified(&world, &["--key", "one.key.pub", "out/node/oci"]);
+    assert!(refused.stdout.contains("it has no other signature either"), "{}", refused.stdout);
+    // It is still an image like others: it carries its recipes, and gates look at it.
+    assert_eq!(world.run(&["lint", "out/node/attest/oci"]).code, 0);
+
+    // A byte of a layer, which no signature names.
+    let index = parsed(&world, "project/out/node/attest/oci/index.json");
+    let blob = |digest: &Value| {
+        format!("project/out/node/attest/oci/blobs/{}", digest.as_str().unwrap().replace(':', "/"))
+    };
+    let manifest = parsed(&world, &blob(&index["manifests"][0]["digest"]));
+    let layer = world.path(&blob(&manifest["layers"][0]["digest"]));
+    let mut bytes = fs_err::read(&layer).unwrap();
+    bytes[100] ^= 1;
+    // It may be one file with what is in the store.
+    fs_err::remove_file(&layer).unwrap();
+    fs_err::write(&layer, bytes).unwrap();
+    let refused = verified(&world, &["--key", "one.key.pub", "node"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("is damaged"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_policy_says_what_must_be_signed() {
+    let (world, _) = attested(&["--key", "one.key", "--builder", "https://ci.example/nodes"]);
+    let judge = |policy: &str| {
+        world.write("project/policy.toml", format!("keys = [\"one.key.pub\", \"two.key.pub\"]\n{policy}"));
+        verified(&world, &["--policy", "policy.toml", "node"])
+    };
+    let good = judge(
+        "require = [\"provenance\", \"spdx\", \"https://cyclonedx.org/bom\"]\n\
+         builders = [\"https://ci.example/nodes\"]\nruntimes = [\"greeter\"]\n",
+    );
+    assert_eq!((good.code, good.stdout.as_str()), (0, ""), "{}", good.stderr);
+    let bad = judge(
+        "signatures = 2\nrequire = [\"https://example.org/review\"]\nbuilders = [\"https://other.example/\"]\n\
+         runtimes = [\"crun\"]\n",
+    );
+    assert_eq!(
+        (bad.code, bad.stdout.as_str()),
+        (
+            1,
+            "error: 1 of the 2 trusted keys signed the image, 2 must have\n\
+             hint: it has no other signature either: `nodeimg attest --key FILE` signs it\n\
+             error: no trusted key signed a statement `https://example.org/review` about the\n  image\n\
+             hint: there is none at all\n\
+             error: the image was built by `https://ci.example/nodes`\n\
+             hint: the policy has in `builders`: `https://other.example/`\n\
+             error: the image has the runtime `greeter`\n\
+             hint: the policy has in `runtimes`: `crun`\n"
+        )
+    );
+    let wrong = |policy: &str, expected: &str| {
+        let told = judge(policy);
+        assert_eq!(told.code, 2);
+        assert!(told.stderr.contains(expected), "{}", told.stderr);
+    };
+    wrong("signatures = 3\n", "`signatures` is 3, of 2 keys");
+    wrong("signatures = 0\n", "who\n  signs nothing proves nothing");
+    wrong("require = [\"sbom\"]\n", "`sbom` in `require` is neither");
+    wrong("runtime = []\n", "unknown field `runtime`");
+    let told = verified(&world, &["node"]);
+    assert_eq!(told.code, 2);
+    assert!(told.stderr.contains("--policy <FILE>|--key <FILE>"), "{}", told.stderr);
+    let told = verified(&world, &["--key", "one.key", "node"]);
+    assert!(told.stderr.starts_with("error: `one.key` has the private half of a key"), "{}", told.stderr);
+    let told = verified(&world, &["--key", "one.key.pub"]);
+    assert!(told.stderr.starts_with("error: `--signature` is about an image, and none is named"));
 }
 
 pub(crate) fn sha256(path: &Path) -> String {

@@ -26,6 +26,7 @@ mod shims;
 mod stops;
 mod structure;
 mod trial;
+mod upstream;
 mod verify;
 mod wasm;
 mod why;

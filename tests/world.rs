@@ -199,6 +199,14 @@ impl World {
         world
     }
 
+    /// Signs a file of the upstream, beside it; gives the key's fingerprint and the key.
+    pub(crate) fn sign_upstream(&self, file: &str) -> (String, Vec<u8>) {
+        let path = format!("upstream/{file}");
+        let content = fs_err::read(self.path(&path)).unwrap();
+        self.write(&format!("{path}.asc"), SIGNER.detached(&content));
+        (SIGNER.fingerprint(), SIGNER.key())
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -60,6 +60,13 @@ pub enum Error {
     #[error("{what} has a payload of type `{found}`, not `{expected}`")]
     PayloadType { what: String, expected: String, found: String },
 
+    /// The policy says something wrong.
+    #[error("policy `{path}` can't be used: {reason}")]
+    #[diagnostic(help(
+        "a policy has `keys`, and may have `signatures`, `require`, `builders` and `runtimes`; `keys` are files beside it"
+    ))]
+    Policy { path: PathBuf, reason: String },
+
     /// The image is no OCI layout.
     #[error("{what} is no OCI layout that can be read: {reason}")]
     Layout { what: String, reason: String },
@@ -100,6 +107,7 @@ impl Error {
             | Error::NotPublic { .. }
             | Error::Encrypted { .. }
             | Error::Cosign { .. }
+            | Error::Policy { .. }
             | Error::Algorithm { .. } => Blame::Usage,
             Error::Store(error) => error.blame(),
             Error::Envelope { .. }

@@ -21,17 +21,19 @@ use super::{Error, SigningKey};
 use crate::base::{Digest, GuestPath, Sha256};
 use crate::store::{Meta, Node, Store, Tree};
 
-pub(super) const KIND: &str = "kind";
-pub(super) const IMAGE: &str = "dev.cosignproject.cosign/image";
-pub(super) const IMAGE_INDEX: &str = "dev.cosignproject.cosign/imageIndex";
-pub(super) const SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
-pub(super) const ATTESTATIONS: &str = "dev.cosignproject.cosign/atts";
+const KIND: &str = "kind";
+const IMAGE: &str = "dev.cosignproject.cosign/image";
+const IMAGE_INDEX: &str = "dev.cosignproject.cosign/imageIndex";
+/// The kind of the image whose layers are signatures.
+pub const SIGNATURES: &str = "dev.cosignproject.cosign/sigs";
+/// The kind of the image whose layers are signed statements.
+pub const ATTESTATIONS: &str = "dev.cosignproject.cosign/atts";
 
 /// The annotation with a layer's signature.
-pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+pub const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 /// The media type of a signature's payload.
-pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -55,7 +57,7 @@ pub struct Document {
 }
 
 /// Says which image is signed, in cosign's form of containers' "simple signing".
-pub(super) fn payload(repository: &str, digest: &Sha256) -> Vec<u8> {
+fn payload(repository: &str, digest: &Sha256) -> Vec<u8> {
     let payload = json!({
         "critical": {
             "identity": { "docker-reference": repository },
@@ -167,6 +169,8 @@ impl<'a> Layout<'a> {
         let mut entry = self.put(MANIFEST, &bytes(&manifest))?;
         let name = format!("sha256-{}.{suffix}", self.digest);
         entry["annotations"] = json!({ KIND: kind, REF_NAME: name });
+        // In cosign's words; whoever looks for the image among the entries passes over what says what it is.
+        entry["artifactType"] = format!("application/vnd.dev.cosign.artifact.{suffix}.v1+json").into();
         self.add(entry);
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod layout;
 #[cfg(test)]
 mod tests;
 
+pub mod policy;
 pub mod provenance;
 pub use error::Error;
 pub use key::{Algorithm, PublicKey, SigningKey, create, public_path};

@@ -437,6 +437,12 @@ pub(super) struct Verify {
     /// the digest of an image below `out`; by default the project's default image
     #[arg(value_name = "IMAGE")]
     pub(super) images: Vec<String>,
+    /// Only check who signed the image, and that it is what was signed; builds nothing. Besides what else `IMAGE` may be,
+    /// what `nodeimg attest` left of an image of this project
+    #[arg(long, conflicts_with_all = ["vary", "steps"], requires = "trusted")]
+    pub(super) signature: bool,
+    #[command(flatten)]
+    pub(super) trust: Trust,
     /// Do each step again by itself, with another user, path, umask, host name, clock, time zone, locale, number of
     /// processors, directory order and kernel version, and name what a result depends on
     #[arg(long)]
@@ -452,6 +458,18 @@ pub(super) struct Verify {
     /// Steps at once, and what scripts get as `$JOBS`; by default the number of processors
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: Option<u16>,
+}
+
+/// Whose signatures count.
+#[derive(Debug, Args)]
+#[group(id = "trusted")]
+pub(super) struct Trust {
+    /// A file that says whose signatures count and what they must be of: with `--signature`
+    #[arg(long, value_name = "FILE", requires = "signature", conflicts_with = "key")]
+    pub(super) policy: Option<PathBuf>,
+    /// A public key whose signature of the image is enough: with `--signature`
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub(super) key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -96,6 +96,12 @@ pub(super) enum Problem {
         "name two things to compare; `nodeimg diff NAME` compares with the time before, when it was made here"
     ))]
     NoBefore(String),
+    #[error("`--signature` is about an image, and none is named")]
+    #[diagnostic(help(
+        "name an image of this project that was attested, an OCI layout such as `out/NAME/attest/oci`, or a registry's image"
+    ))]
+    NoSigned,
+
     #[error("`{0}` is no image")]
     #[diagnostic(help("what is attested is an image: name one of `recipes/images/`"))]
     NoImage(String),
@@ -125,6 +131,7 @@ impl Problem {
             | Problem::NotBuilt(_)
             | Problem::NoBefore(_)
             | Problem::NoImage(_)
+            | Problem::NoSigned
             | Problem::NoNode(_) => Blame::Usage,
             Problem::Architecture
             | Problem::NoStore

@@ -23,6 +23,7 @@ pub mod progress;
 pub mod render;
 mod schema;
 mod session;
+mod signature;
 mod steps;
 mod store;
 mod text;

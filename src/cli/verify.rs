@@ -73,6 +73,9 @@ struct Subject {
 }
 
 pub(super) fn verify(session: &Session, command: &Verify) -> Result<i32, Failure> {
+    if command.signature {
+        return super::signature::run(session, &command.images, &command.trust);
+    }
     let sandbox = session.sandbox(&command.sandboxing)?;
     let (store, network) = (session.store()?, session.network()?);
     let context = realising(session, &*sandbox, &store, &network, command.jobs, false);

@@ -3,8 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::upstream::Signature;
 use super::{Context, Error, Expected, Network, PerArch, Pin, Substitute};
 use crate::base::{Arch, Sha256};
+
+/// What stands for the file's own URL in that of its signature.
+const URL: &str = "{url}";
 
 /// `url = "…"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +24,8 @@ pub struct Source {
     /// `"first-use"` says that nobody publishes a hash: the project keeps no lock of the package, each user makes one
     /// of what is there when the package is first used.
     pub trust: Option<Trust>,
+    /// Upstream's signature of the file, which is checked when the file is locked.
+    pub signature: Option<Signature>,
 }
 
 /// Whose word it is that a file is the right one.
@@ -45,6 +51,9 @@ pub struct Request {
     /// That nobody has given a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
+    /// Upstream's signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 impl Source {
@@ -63,8 +72,20 @@ impl Source {
                     .into(),
             );
         }
+        if self.signature.is_some() && self.trust.is_some() {
+            return Err(
+                "`signature` and `trust` exclude each other: what is signed is not trusted at first sight"
+                    .into(),
+            );
+        }
+        let url = substitute(self.url.on(arch).ok_or_else(|| missing("url"))?)?;
+        let signature = |own: &Signature| {
+            let (before, rest) = own.url.strip_prefix(URL).map_or(("", &*own.url), |rest| (&*url, rest));
+            Ok::<_, String>(Signature { url: format!("{before}{}", substitute(rest)?), key: own.key })
+        };
         Ok(Request {
-            url: substitute(self.url.on(arch).ok_or_else(|| missing("url"))?)?,
+            signature: self.signature.as_ref().map(signature).transpose()?,
+            url,
             also: self.also.iter().map(|url| substitute(url)).collect::<Result<_, _>>()?,
             sha256,
             trust: self.trust,
@@ -73,7 +94,8 @@ impl Source {
 
     pub(super) fn texts(&self) -> Vec<&str> {
         let also = self.also.iter().map(String::as_str);
-        self.url.texts().into_iter().chain(also).collect()
+        let signature = self.signature.iter().map(|own| own.url.strip_prefix(URL).unwrap_or(&own.url));
+        self.url.texts().into_iter().chain(also).chain(signature).collect()
     }
 }
 

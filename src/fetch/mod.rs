@@ -20,8 +20,10 @@ mod pypi;
 #[cfg(test)]
 mod server;
 pub mod settings;
+pub mod upstream;
 
 pub use error::Error;
+pub use http::Trust;
 pub use local::Local;
 pub use network::{Expected, Network};
 pub use origin::Origin;
@@ -95,12 +97,18 @@ pub struct Pin {
     /// The commit's tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<git::Id>,
+    /// The fingerprint of the key by which upstream signed the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<upstream::Fingerprint>,
+    /// That nobody vouched for the file when it was pinned: neither a hash nor a signature that somebody published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
 }
 
 impl Pin {
     /// Pins a file that is had as it is.
     pub fn file(sha256: Sha256, size: Option<u64>) -> Self {
-        Self { sha256, size, commit: None, tree: None }
+        Self { sha256, size, commit: None, tree: None, signer: None, trust: None }
     }
 
     /// Finds the file in the store.
@@ -211,6 +219,14 @@ impl Source {
         matches!(self, Source::Http(source) if source.trust == Some(http::Trust::FirstUse))
     }
 
+    /// Tells where upstream's signature is, if there is one.
+    pub fn signature(&self) -> Option<&upstream::Signature> {
+        match self {
+            Source::Http(source) => source.signature.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Gives the `Cargo.lock` whose crates the source is, relative to the recipe.
     pub fn cargo_lock(&self) -> Option<&str> {
         match self {
@@ -224,6 +240,39 @@ impl Request {
     /// Tells whether nobody publishes the hash of what is asked for.
     pub fn is_trusted_on_first_use(&self) -> bool {
         matches!(self, Request::Http(request) if request.trust == Some(http::Trust::FirstUse))
+    }
+
+    /// Tells where upstream's signature of the file is, if the recipe says that there is one.
+    pub fn signature(&self) -> Option<&upstream::Signature> {
+        match self {
+            Request::Http(request) => request.signature.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Tells on whose word a pin is right: nobody's, where the recipe names no hash and no signature, and what was there
+    /// was taken. Crates and wheels have the hash that their index publishes, a commit has its own name.
+    pub fn trust(&self, pin: &Pin) -> Option<Trust> {
+        let is_vouched_for = match self {
+            Request::Http(request) => request.sha256.is_some() || pin.signer.is_some(),
+            Request::Git(request) => request.names_commit(),
+            _ => true,
+        };
+        (!is_vouched_for).then_some(Trust::FirstUse)
+    }
+
+    /// Asks the network what answers the request now, and holds it against upstream's signature; `key` is what the file
+    /// of its key has.
+    pub fn resolve_signed(
+        &self,
+        signature: &upstream::Signature,
+        key: &[u8],
+        context: &Context<'_>,
+    ) -> Result<Pin, Error> {
+        let pin = self.resolve(context)?;
+        let file = pin.fetch(self, context)?;
+        let signer = signature.check(&file, key, context)?;
+        Ok(Pin { size: Some(file.size), signer: Some(signer), ..pin })
     }
 
     /// Asks the network what answers the request now.

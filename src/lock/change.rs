@@ -89,7 +89,12 @@ pub(super) fn changes(recipe: &Id, old: Option<&File>, new: &File) -> Vec<Change
             (None, Some(now)) => found.push(change(what, Step::Added(source(now)))),
             (Some(before), None) => found.push(change(what, Step::Removed(source(before)))),
             (Some(before), Some(now)) if before != now => {
-                found.push(change(what, Step::Changed(source(before), source(now))));
+                let step = match (source(before), source(now)) {
+                    // The same bytes, on another word.
+                    (same, other) if same == other => Step::Changed(vouched(before), vouched(now)),
+                    (before, now) => Step::Changed(before, now),
+                };
+                found.push(change(what, step));
             }
             _ => {}
         }
@@ -160,6 +165,15 @@ fn summary(recipe: &Id, file: &File) -> String {
 fn source(entry: &SourceEntry) -> String {
     let hash = format!("sha256 {}", short(&entry.pin.sha256.to_string()));
     entry.version.as_ref().map_or(hash.clone(), |version| format!("{version} ({hash})"))
+}
+
+/// Says on whose word a source is what it is.
+fn vouched(entry: &SourceEntry) -> String {
+    match (entry.pin.signer, entry.pin.trust) {
+        (Some(key), _) => format!("signed by {key}"),
+        (None, Some(_)) => "trusted on first use".to_owned(),
+        (None, None) => source(entry),
+    }
 }
 
 fn short(hash: &str) -> String {

@@ -184,6 +184,8 @@ pub fn resolve(
                     let (recipe, request) = (job.id.clone(), asked.request.clone());
                     resolution.trusted.push(Trusted { recipe, request, pin });
                 }
+                // Locks of releases before this one do not say it.
+                let pin = Pin { trust: asked.request.trust(&pin), ..pin };
                 let entry =
                     SourceEntry { version: asked.version.clone(), request: asked.request.clone(), pin };
                 file.source.entry((*name).clone()).or_default().insert(*platform, entry);

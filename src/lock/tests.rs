@@ -180,7 +180,7 @@ fn a_lock_reads_as_it_is_written() {
     let head = r#"# Written by nodeimg from `recipes/packages/crun.toml`. Do not edit it, review it as a diff.
 # To bring it up to date: nodeimg lock crun
 version = 1
-integrity = "sha256:134b44f43e3dd2ff19a6f1c3d1fce03b8f6989954b875471173fef056caaa309"
+integrity = "sha256:9a94365407bbf6db90e1f2678789f52911262242c0c83e97a18cd117bd3836b5"
 
 [source.crun.all]
 version = "1.21"
@@ -192,6 +192,7 @@ also = ["debian:pool/main/c/crun/crun_1.21.orig.tar.gz"]
 [source.crun.all.pin]
 sha256 = "3d06ab2d9eafe0d158cf735e7141051d8076497589c32da88f819a13e91ede99"
 size = 1000
+trust = "first-use"
 
 [root.build.request]
 suite = "bookworm"
@@ -505,10 +506,10 @@ fn an_edit_by_hand_is_refused() {
 fn a_damaged_lock_is_told_with_its_place() {
     let [text, hint, place, label] = damaged("_amd64.deb 7 sha256:", "_amd64.deb 7 sha256:zz");
     assert_eq!(text.split(':').next().unwrap(), "lock `lockfiles/packages/crun.toml` is damaged");
-    assert_eq!((hint.as_str(), place.as_str(), label.as_str()), (ANEW, "28:6", "here"));
+    assert_eq!((hint.as_str(), place.as_str(), label.as_str()), (ANEW, "29:6", "here"));
     let [text, _, place, _] = damaged("[root.build.request]", "[root.build.requets]");
     let expected = "lock `lockfiles/packages/crun.toml` is damaged: unknown field `requets`, expected `request` or `pin`";
-    assert_eq!((text.as_str(), place.as_str()), (expected, "17:13"));
+    assert_eq!((text.as_str(), place.as_str()), (expected, "18:13"));
     let [text, _, place, _] = damaged("size = 1000", "size = ");
     let expected = "lock `lockfiles/packages/crun.toml` is damaged: string values must be quoted, expected literal string";
     assert_eq!((text.as_str(), place.as_str()), (expected, "15:8"));

@@ -10,7 +10,7 @@ use crate::base::{Cancel, Digest, GuestPath};
 use crate::image::{self, Referrer};
 use crate::lock::Elsewhere;
 use crate::plan::ImageTarget;
-use crate::recipe::{Id, Project, Role};
+use crate::recipe::{Id, KEYS, Project, Role};
 use crate::store::{Meta, Node, Owners, Store, Tree};
 
 /// The kind of the referrer.
@@ -55,6 +55,8 @@ pub(super) fn paths(project: &Project, targets: &[Id]) -> Paths {
             paths.folders.extend(local.map(|local| format!("recipes/packages/{}", local.path)));
             let crates = package.sources().filter_map(|(_, source)| source.fetch.cargo_lock());
             paths.files.extend(crates.map(|path| format!("recipes/packages/{path}")));
+            let signed = package.sources().filter_map(|(_, source)| source.fetch.signature());
+            paths.files.extend(signed.map(|signature| format!("{KEYS}/{}", signature.key_file())));
         }
         if let Some(suite) = project.suites.get(&id.name).filter(|_| id.role == Role::Suite) {
             paths.files.extend(suite.keys.iter().map(|key| format!("recipes/suites/{key}")));

@@ -6,6 +6,7 @@
 //! out/<image>/*.yaml            a node's manifests
 //! out/<image>/*.diff            what a node's configuration changes in the layers below
 //! out/<image>/workloads/*.tar   images that the node's examples run
+//! out/<image>/attest/           what is said about the image, see `pipeline/attest`
 //! out/catalog.json              what the node images are
 //! out/packages/<package>/       a package's result; `<package>@<arch>` for each of several platforms
 //! ```
@@ -31,6 +32,8 @@ pub struct Built {
     pub recipe: Id,
     /// The tree in the store: for an image its OCI layout.
     pub tree: Digest,
+    /// The image with what it is made from attached, as a layout has it; nothing for packages.
+    pub layout: Option<Digest>,
     /// The folder below `out`.
     pub folder: PathBuf,
     /// The files and folders that a person wants, relative to `folder`.
@@ -99,6 +102,7 @@ pub(super) fn write(
         return Ok(Built {
             recipe: target.recipe.clone(),
             tree,
+            layout: None,
             folder,
             files: Vec::new(),
             delivered: Vec::new(),
@@ -142,7 +146,18 @@ pub(super) fn write(
     let index = index(target, image, outcome, store)?;
     let summary = image::read(store, &store.tree(&own)?)?;
     let image = Some((image.reference.clone(), summary));
-    Ok(Built { recipe: target.recipe.clone(), tree, folder, files, delivered, image, index, unchanged })
+    let layout = Some(attached.layout);
+    Ok(Built {
+        recipe: target.recipe.clone(),
+        tree,
+        layout,
+        folder,
+        files,
+        delivered,
+        image,
+        index,
+        unchanged,
+    })
 }
 
 /// Says what an image for several platforms is.

@@ -1,36 +1,43 @@
 //! Answers the lock's requests by asking the network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::{Arch, Blame};
 use crate::fetch::debian::{Indices, PackagePin, Pocket, Snapshot, SuitePin};
 use crate::fetch::{Context, Pin, Request, oci};
 use crate::lock::{BasePin, OciDigest, Resolver, Unanswered};
-use crate::recipe::Suite;
+use crate::recipe::{KEYS, Suite};
 
 /// The resolver that asks.
 pub(super) struct Asking<'a> {
     context: &'a Context<'a>,
+    /// Where the keys of upstreams lie.
+    keys: PathBuf,
     indices: Indices,
 }
 
 /// A key that a suite's recipe names can't be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("can't read `recipes/suites/{file}`")]
+#[error("can't read `{file}`")]
 struct NoKey {
     file: String,
     source: std::io::Error,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(context: &'a Context<'a>) -> Self {
-        Self { context, indices: Indices::default() }
+    pub(super) fn new(context: &'a Context<'a>, project: &Path) -> Self {
+        Self { context, keys: project.join(KEYS), indices: Indices::default() }
     }
 }
 
 impl Resolver for Asking<'_> {
     fn source(&self, request: &Request) -> Result<Pin, Unanswered> {
-        Ok(request.resolve(self.context)?)
+        let Some(signature) = request.signature() else { return Ok(request.resolve(self.context)?) };
+        let key = fs_err::read(self.keys.join(signature.key_file())).map_err(|source| {
+            let error = NoKey { file: format!("{KEYS}/{}", signature.key_file()), source };
+            Unanswered { blame: Blame::Machine, error: Box::new(error) }
+        })?;
+        Ok(request.resolve_signed(signature, &key, self.context)?)
     }
 
     fn base(&self, reference: &oci::Reference) -> Result<BasePin, Unanswered> {
@@ -43,7 +50,7 @@ impl Resolver for Asking<'_> {
         let key = |file: &String| match fs_err::read(folder.join(file)) {
             Ok(text) => Ok((file.clone(), text)),
             Err(source) => {
-                let error = NoKey { file: file.clone(), source };
+                let error = NoKey { file: format!("recipes/suites/{file}"), source };
                 Err(Unanswered { blame: Blame::Machine, error: Box::new(error) })
             }
         };

@@ -86,6 +86,9 @@ impl Role {
     }
 }
 
+/// Where the keys of upstreams lie that sign what they publish, by fingerprint.
+pub const KEYS: &str = "recipes/keys";
+
 /// Names one recipe of a project. Prints as `packages/crun`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {

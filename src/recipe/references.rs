@@ -220,6 +220,10 @@ impl Checks<'_> {
         if let Some(file) = source.fetch.cargo_lock() {
             return self.beside("recipes/packages", file, &[path, &["cargo".into()]].concat());
         }
+        if let Some(signature) = source.fetch.signature() {
+            let place = [path, &["signature".into(), "key".into()]].concat();
+            self.beside(super::KEYS, &signature.key_file(), &place);
+        }
         let known: Vec<_> = PACKAGE_NAMES.into_iter().map(str::to_owned).collect();
         let value = |name: &str| package.variable(name, Arch::Amd64);
         let before = self.problems.len();

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use nodeimg::base::Sha256;
-use pgp::composed::{ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedSecretKey};
-use pgp::types::Password;
+use pgp::composed::{
+    ArmorOptions, CleartextSignedMessage, DetachedSignature, KeyType, SecretKeyParamsBuilder, SignedSecretKey,
+};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::types::{KeyDetails as _, Password};
 
 use super::BUSYBOX;
 
@@ -31,6 +34,24 @@ impl Signer {
     /// The key file of a suite's recipe.
     pub(super) fn key(&self) -> Vec<u8> {
         self.0.to_public_key().to_armored_bytes(ArmorOptions::default()).unwrap()
+    }
+
+    /// The fingerprint of the key.
+    pub(super) fn fingerprint(&self) -> String {
+        format!("{:X}", self.0.to_public_key().fingerprint())
+    }
+
+    /// Signs a file, as `gpg --detach-sign` does.
+    pub(super) fn detached(&self, file: &[u8]) -> Vec<u8> {
+        let (rng, password) = (rand::thread_rng(), Password::empty());
+        let signed = DetachedSignature::sign_binary_data(
+            rng,
+            &self.0.primary_key,
+            &password,
+            HashAlgorithm::Sha256,
+            file,
+        );
+        signed.unwrap().to_armored_bytes(ArmorOptions::default()).unwrap()
     }
 
     fn sign(&self, text: &str) -> String {

@@ -14,6 +14,34 @@ pub enum Error {
     #[diagnostic(help("the files under `keys` in the suite's recipe are armored OpenPGP public keys"))]
     Key { file: String, reason: String },
 
+    #[error("`{file}` does not hold the key that it is named after\n  key: {key}")]
+    #[diagnostic(help(
+        "get that key from its owner, check its fingerprint there, and put it into that file"
+    ))]
+    OtherKey { file: String, key: String },
+
+    #[error("`{url}` is no signature: {reason}")]
+    #[diagnostic(help(
+        "`signature` in the recipe names a detached OpenPGP signature, such as `{{url}}.asc`"
+    ))]
+    NotASignature { url: String, reason: String },
+
+    #[error("the signature `{url}` is by another key than the recipe's\n  signed by: {}", signers.join(", "))]
+    #[diagnostic(help(
+        "do not trust this download; if upstream has a new key, check it, put it into `recipes/keys/` and name it in the recipe"
+    ))]
+    OtherSigner { url: String, signers: Vec<String> },
+
+    #[error("the signature `{url}` is bad: the file is not what was signed\n  key: {signer}")]
+    #[diagnostic(help("do not trust this download; ask upstream, or name another place in `also`"))]
+    BadFile { url: String, signer: String },
+
+    #[error("the signature `{url}` is by a key that was not in force\n  key: {signer}\n  {reason}")]
+    #[diagnostic(help(
+        "if upstream has a newer key, check it, put it into `recipes/keys/` and name it in the recipe"
+    ))]
+    UnfitSigner { url: String, signer: String, reason: String },
+
     #[error("`{url}` is no signed release file: {reason}")]
     #[diagnostic(help("do not trust this download; name another mirror"))]
     NotSigned { url: String, reason: String },

@@ -19,7 +19,7 @@ mod index;
 mod pin;
 mod relation;
 mod release;
-mod signature;
+pub(super) mod signature;
 mod universe;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use pgp::packet::{RevocationCode, Signature, SignatureType};
 use pgp::types::{KeyDetails as _, Tag};
 
 use super::Error;
+use crate::fetch;
 
 /// An armored public key: the file's name and its bytes.
 pub type Key = (String, Vec<u8>);
@@ -23,7 +24,7 @@ pub(super) struct Signed {
 }
 
 /// Reads key files, each with one or more keys.
-pub(super) fn keys(files: &[Key]) -> Result<Vec<SignedPublicKey>, Error> {
+pub(in crate::fetch) fn keys(files: &[Key]) -> Result<Vec<SignedPublicKey>, Error> {
     let mut keys = Vec::new();
     for (file, armored) in files {
         let wrong = |reason: String| Error::Key { file: file.clone(), reason };
@@ -82,6 +83,52 @@ pub(super) fn verify(
     })
 }
 
+/// Gives a key's fingerprint.
+pub(in crate::fetch) fn fingerprint(key: &SignedPublicKey) -> String {
+    format!("{:X}", key.primary_key.fingerprint())
+}
+
+/// Verifies a detached signature of a file, armored or not, by one of `keys`; gives the fingerprint of the key or subkey.
+/// The key is judged as of when the signature says that it was made.
+pub(in crate::fetch) fn detached(
+    url: &str,
+    signature: &[u8],
+    mut content: impl std::io::Read,
+    keys: &[SignedPublicKey],
+) -> Result<String, fetch::Error> {
+    let not_one = |reason: String| Error::NotASignature { url: url.to_owned(), reason };
+    let wrong = |error: pgp::errors::Error| not_one(error.to_string());
+    let signatures: Vec<DetachedSignature> = if signature.starts_with(b"-----BEGIN") {
+        let (read, _) = DetachedSignature::from_armor_many(signature).map_err(wrong)?;
+        read.collect::<Result<_, _>>().map_err(wrong)?
+    } else {
+        DetachedSignature::from_bytes_many(signature)
+            .map_err(wrong)?
+            .collect::<Result<_, _>>()
+            .map_err(wrong)?
+    };
+    let mut signers = Vec::new();
+    for DetachedSignature { signature } in &signatures {
+        let Some(signer) = signer(signature, keys) else {
+            signers.extend(issuer(signature));
+            continue;
+        };
+        let print = signer.fingerprint();
+        let (url, signer_print) = (url.to_owned(), print.clone());
+        let date = signature.created().map(|created| i64::from(created.as_secs()));
+        let in_force = date.ok_or("the signature does not say when it was made".to_owned());
+        if let Err(reason) = in_force.and_then(|date| signer.in_force(date)) {
+            return Err(Error::UnfitSigner { url, signer: print, reason }.into());
+        }
+        let is_good = is_strong(signature, SignatureType::Binary) && signer.made_of(signature, &mut content);
+        return if is_good { Ok(print) } else { Err(Error::BadFile { url, signer: signer_print }.into()) };
+    }
+    if signers.is_empty() {
+        return Err(not_one("it holds none".to_owned()).into());
+    }
+    Err(Error::OtherSigner { url: url.to_owned(), signers }.into())
+}
+
 /// Splits the frame into the signed text and the armored signature.
 fn split(clear: &str) -> Result<(String, &str), &'static str> {
     const HEAD: &str = "-----BEGIN PGP SIGNED MESSAGE-----\n";
@@ -126,7 +173,11 @@ fn split(clear: &str) -> Result<(String, &str), &'static str> {
 
 /// What apt takes: a signature of text, over a hash that nobody can collide.
 fn sound(signature: &Signature) -> bool {
-    signature.typ() == Some(SignatureType::Text)
+    is_strong(signature, SignatureType::Text)
+}
+
+fn is_strong(signature: &Signature, typ: SignatureType) -> bool {
+    signature.typ() == Some(typ)
         && matches!(
             signature.hash_alg(),
             Some(
@@ -179,6 +230,13 @@ impl Signer<'_> {
         match self.subkey {
             Some(subkey) => signature.verify(&subkey.key, text.as_bytes()).is_ok(),
             None => signature.verify(&self.key.primary_key, text.as_bytes()).is_ok(),
+        }
+    }
+
+    fn made_of(&self, signature: &Signature, content: impl std::io::Read) -> bool {
+        match self.subkey {
+            Some(subkey) => signature.verify(&subkey.key, content).is_ok(),
+            None => signature.verify(&self.key.primary_key, content).is_ok(),
         }
     }
 

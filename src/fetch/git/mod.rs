@@ -155,6 +155,11 @@ impl std::fmt::Display for Request {
 }
 
 impl Request {
+    /// Tells whether the request is for a commit by its name, which is a hash.
+    pub(super) fn names_commit(&self) -> bool {
+        matches!(self.want, Want::Rev(_))
+    }
+
     /// Gives the repository's URL as it may be shown.
     pub(super) fn place(&self) -> String {
         public(&self.url)

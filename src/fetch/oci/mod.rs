@@ -32,7 +32,7 @@ mod tests;
 
 pub use error::Error;
 pub use reference::Reference;
-pub use referrers::{by_digest, named, referrers};
+pub use referrers::{by_digest, named, referrers, tagged};
 pub(super) use remote::Access;
 
 use std::collections::BTreeMap;

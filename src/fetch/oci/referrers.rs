@@ -12,6 +12,14 @@ pub fn named(reference: &Reference, context: &Context<'_>) -> Result<Digest, Fet
     }
 }
 
+/// Brings the manifest that another tag of a reference's repository names now; nothing if there is no such tag.
+pub fn tagged(reference: &Reference, tag: &str, context: &Context<'_>) -> Result<Option<Digest>, FetchError> {
+    match Remote::new(reference, context)?.manifest_tagged(tag) {
+        Err(FetchError::Oci(Error::Missing { .. })) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// Brings a manifest by its digest; what the store has is not asked for.
 pub fn by_digest(reference: &Reference, hash: &Sha256, context: &Context<'_>) -> Result<Digest, FetchError> {
     bring(&reference.at(*hash), hash, context)

@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::Error;
 use crate::attest::provenance::Material;
-use crate::base::Sha256;
-use crate::lock;
 use crate::plan::{Fetch, Plan, StepId, Target, Work};
-use crate::recipe::{Project, Role};
 use crate::store::Store;
 
 /// What an image was made of.
@@ -28,12 +25,7 @@ pub(super) fn below(plan: &Plan, steps: &[StepId]) -> BTreeSet<StepId> {
     seen
 }
 
-pub(super) fn collect(
-    plan: &Plan,
-    project: &Project,
-    target: &Target,
-    store: &Store,
-) -> Result<MadeOf, Error> {
+pub(super) fn collect(plan: &Plan, target: &Target, store: &Store) -> Result<MadeOf, Error> {
     let mut steps = below(plan, &[target.step]);
     if let Some(emulator) = plan.emulator
         && steps.iter().any(|step| plan.is_foreign(&plan.steps[*step]))
@@ -60,55 +52,19 @@ pub(super) fn collect(
                 let (name, uri) = (reference.to_string(), Some(super::content::base_purl(reference, digest)));
                 materials.insert(Material { name, uri, sha256: *digest, commit: None });
             }
-            Work::Folder { tree } => {
-                let label = &step.labels[0];
-                for (path, digest, _) in store.tree(tree)?.files() {
-                    let name = format!("{label}{path}");
-                    materials.insert(Material { name, uri: None, sha256: digest.hash, commit: None });
-                }
-            }
-            Work::Patch { patches, names } => {
-                let recipe = project.packages.get(&step.labels[0].recipe.name);
-                let folder = recipe.map_or(&step.labels[0].recipe.name, |package| package.recipe());
-                for (digest, name) in patches.iter().zip(names) {
-                    let name = format!("patches/{folder}/{name}");
-                    materials.insert(Material { name, uri: None, sha256: digest.hash, commit: None });
-                }
-            }
             _ => {}
         }
     }
-    for name in files(project, target) {
-        let path = project.path().join(&name);
-        match Sha256::of_file(&path) {
-            Ok(sha256) => _ = materials.insert(Material { name, uri: None, sha256, commit: None }),
-            // A runtime has no lock, a recipe may have no Cargo.lock.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => {
-                return Err(crate::export::Error::Io { action: "read", path, source }.into());
-            }
+    // Recipes, locks, patches and folders, as the image carries them.
+    let project = target.image.as_ref().and_then(|image| image.project);
+    if let Some(project) = project {
+        for (path, digest, _) in store.tree(&project)?.files() {
+            let name = path.as_str().trim_start_matches('/').to_owned();
+            materials.insert(Material { name, uri: None, sha256: digest.hash, commit: None });
         }
     }
     let created = moment.and_then(rfc3339).unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned());
     Ok(MadeOf { materials: materials.into_iter().collect(), created })
-}
-
-/// Lists the project's files that say how the image is made.
-fn files(project: &Project, target: &Target) -> BTreeSet<String> {
-    let mut files = BTreeSet::new();
-    for id in project.closure(std::slice::from_ref(&target.recipe)) {
-        files.insert(format!("recipes/{id}.toml"));
-        if id.role != Role::Runtime {
-            files.insert(lock::path(&id).display().to_string());
-        }
-        if id.role == Role::Package {
-            let package = &project.packages[&id.name];
-            files.insert(format!("recipes/packages/{}.toml", package.recipe()));
-            let locks = package.sources().filter_map(|(_, source)| source.fetch.cargo_lock());
-            files.extend(locks.map(|path| format!("recipes/packages/{path}")));
-        }
-    }
-    files
 }
 
 /// Writes `20261120T000000Z` as `2026-11-20T00:00:00Z`.

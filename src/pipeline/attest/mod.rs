@@ -85,7 +85,8 @@ pub fn attest(
         files.push(name);
         Ok(())
     };
-    let mut layout = Layout::open(context.store, context.store.tree(&built.tree)?)?;
+    let tree = built.layout.unwrap_or(built.tree);
+    let mut layout = Layout::open(context.store, context.store.tree(&tree)?)?;
     for document in &documents {
         write(document.name.clone(), &document.content)?;
     }
@@ -143,7 +144,7 @@ fn describe(
     context: &Context<'_>,
 ) -> Result<(crate::attest::bill::Bill, Build), Error> {
     let image = target.image.as_ref().expect("the caller asked for an image");
-    let made_of = materials::collect(plan, project, target, context.store)?;
+    let made_of = materials::collect(plan, target, context.store)?;
     let (mut platforms, mut assembled) = (Vec::new(), 0);
     for (_, step) in &image.images {
         let Work::Image(assembly) = &plan.steps[*step].work else {

@@ -4,12 +4,14 @@
 //! builds it with a store of its own, into which only pinned files are let: no step's result is taken as known.
 
 mod error;
+mod signed;
 mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
+pub use signed::signed;
 
 use super::Error as PipelineError;
 use crate::base::{Cancel, Digest, Sha256};
@@ -41,7 +43,8 @@ impl Unpacked {
 /// Unpacks what an image carries: `name` is a layout, an archive, a registry's image, or the digest of an image that
 /// lies below `out`.
 pub fn unpack(name: &str, out: &Path, context: &fetch::Context<'_>) -> Result<Unpacked, PipelineError> {
-    let found = name.strip_prefix("sha256:").and_then(|hex| hex.parse().ok()).map(|hash| find(&hash, out));
+    let found =
+        name.strip_prefix("sha256:").and_then(|hex| hex.parse().ok()).map(|hash| find(&hash, out, "oci"));
     let carried = match found {
         Some(Some(layout)) => source::open(&layout, context)?,
         Some(None) => return Err(Error::Nowhere { image: name.to_owned() }.into()),
@@ -55,10 +58,10 @@ pub fn unpack(name: &str, out: &Path, context: &fetch::Context<'_>) -> Result<Un
     Ok(Unpacked { digest: carried.digest, target: carried.target, platforms: carried.platforms, folder })
 }
 
-/// Finds the layout below `out` of an image.
-fn find(image: &Sha256, out: &Path) -> Option<String> {
+/// Finds the layout of an image, at `place` in its folder below `out`.
+fn find(image: &Sha256, out: &Path, place: &str) -> Option<String> {
     let text = format!("\"digest\":\"{}\"", image.oci());
-    let layouts = fs_err::read_dir(out).ok()?.filter_map(Result::ok).map(|entry| entry.path().join("oci"));
+    let layouts = fs_err::read_dir(out).ok()?.filter_map(Result::ok).map(|entry| entry.path().join(place));
     let mut layouts: Vec<_> = layouts
         .filter(|layout| {
             fs_err::read_to_string(layout.join("index.json")).is_ok_and(|index| index.contains(&text))
@@ -71,8 +74,10 @@ fn find(image: &Sha256, out: &Path) -> Option<String> {
 /// Checks that an image's own blobs are what their digests say. Of a registry's image that is looked at when it is
 /// pulled.
 pub fn check(name: &str, out: &Path, context: &fetch::Context<'_>) -> Result<u64, PipelineError> {
-    let found =
-        name.strip_prefix("sha256:").and_then(|hex| hex.parse().ok()).and_then(|hash| find(&hash, out));
+    let found = name
+        .strip_prefix("sha256:")
+        .and_then(|hex| hex.parse().ok())
+        .and_then(|hash| find(&hash, out, "oci"));
     source::check(found.as_deref().unwrap_or(name), context)
 }
 

@@ -83,10 +83,46 @@ fn place(name: &str) -> Result<Place<'_>, Error> {
     })
 }
 
-struct Image<'a> {
+/// An image somewhere.
+pub(super) struct Image<'a> {
     name: &'a str,
     place: Place<'a>,
     context: &'a Context<'a>,
+}
+
+impl<'a> Image<'a> {
+    /// Finds an image.
+    pub(super) fn open(name: &'a str, context: &'a Context<'a>) -> Result<Self, Error> {
+        Ok(Self { name, place: place(name)?, context })
+    }
+
+    /// Gives the image's digest.
+    pub(super) fn digest(&self) -> Result<Sha256, PipelineError> {
+        match &self.place {
+            Place::Registry(reference) => Ok(oci::named(reference, self.context)?.hash),
+            _ => self.subject(&self.named_file("index.json")?),
+        }
+    }
+
+    /// Reads the manifests of cosign's that lie beside the image: of a layout by their kind or name, of a registry by
+    /// the tag that is their name. An archive has none.
+    pub(super) fn beside(&self, kind: &str, name: &str) -> Result<Vec<Value>, PipelineError> {
+        if let Place::Registry(reference) = &self.place {
+            let Some(found) = oci::tagged(reference, name, self.context)? else { return Ok(Vec::new()) };
+            return Ok(vec![self.parse(&self.context.store.read_blob(&found)?, "a manifest")?]);
+        }
+        let index = self.named_file("index.json")?;
+        let mut found = Vec::new();
+        for entry in index["manifests"].as_array().into_iter().flatten() {
+            let annotations = &entry["annotations"];
+            let named = annotations["org.opencontainers.image.ref.name"].as_str();
+            // A layout may hold what is about another image; what has no name is about the only one.
+            if named == Some(name) || (named.is_none() && annotations["kind"] == kind) {
+                found.push(self.manifest(self.hash(entry)?)?);
+            }
+        }
+        Ok(found)
+    }
 }
 
 impl Image<'_> {
@@ -143,7 +179,7 @@ impl Image<'_> {
         Err(Error::CarriesNothing { image: self.name.to_owned(), digest: subject }.into())
     }
 
-    fn wrong(&self, why: &str) -> Error {
+    pub(super) fn wrong(&self, why: &str) -> Error {
         Error::NotAnImage { image: self.name.to_owned(), why: why.to_owned() }
     }
 
@@ -158,7 +194,7 @@ impl Image<'_> {
         }
     }
 
-    fn hash(&self, descriptor: &Value) -> Result<Sha256, Error> {
+    pub(super) fn hash(&self, descriptor: &Value) -> Result<Sha256, Error> {
         let text = descriptor["digest"].as_str().and_then(|text| text.strip_prefix("sha256:"));
         let hash = text.and_then(|text| text.parse().ok());
         hash.ok_or_else(|| self.wrong("has a descriptor without a SHA-256 digest"))
@@ -276,7 +312,7 @@ impl Image<'_> {
     }
 
     /// Brings a blob into the store.
-    fn blob(&self, digest: &Digest) -> Result<Digest, PipelineError> {
+    pub(super) fn blob(&self, digest: &Digest) -> Result<Digest, PipelineError> {
         let store = self.context.store;
         if let Place::Registry(reference) = &self.place {
             return Ok(oci::layer(reference, digest, self.context)?);

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
-    SignedSecretKey, SubkeyParamsBuilder,
+    ArmorOptions, CleartextSignedMessage, DetachedSignature, EncryptionCaps, KeyType, SecretKeyParamsBuilder,
+    SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
 };
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{KeyFlags, RevocationCode, SignatureConfig, SignatureType, Subpacket, SubpacketData};
@@ -118,6 +118,19 @@ impl Signer {
             By::Subkey => message(&self.secret.secret_subkeys[0].key, text),
         };
         message.to_armored_string(ArmorOptions::default()).unwrap()
+    }
+
+    /// Signs a file by itself.
+    pub(super) fn detached(&self, by: By, typ: SignatureType, file: &[u8]) -> Vec<u8> {
+        fn signature(key: &impl SigningKey, typ: SignatureType, file: &[u8]) -> DetachedSignature {
+            let config = config(typ, key, SECONDS, Vec::new());
+            DetachedSignature::new(config.sign(key, &Password::empty(), file).unwrap())
+        }
+        let signature = match by {
+            By::Primary => signature(&self.secret.primary_key, typ, file),
+            By::Subkey => signature(&self.secret.secret_subkeys[0].key, typ, file),
+        };
+        signature.to_armored_bytes(ArmorOptions::default()).unwrap()
     }
 
     /// The key file of a recipe.

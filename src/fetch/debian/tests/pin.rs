@@ -1,5 +1,5 @@
 use miette::Diagnostic as _;
-use pgp::packet::RevocationCode;
+use pgp::packet::{RevocationCode, SignatureType};
 
 use super::archive::{Archive, By, DATE, MOMENT, Signer};
 use crate::base::{Arch, Digest, Sha256};
@@ -239,6 +239,44 @@ fn keys_that_were_not_in_force_are_refused() {
         let error = verify(&signer, By::Primary).err().unwrap();
         assert!(error.ends_with("\n  its owner has revoked it"), "{error}");
     }
+}
+
+#[test]
+fn files_are_signed_by_themselves_too() {
+    let mut signer = Signer::new(true);
+    let check = |signer: &Signer, signature: &[u8], file: &[u8]| {
+        let keys = signature::keys(&[signer.file()]).unwrap();
+        signature::detached("x.asc", signature, file, &keys).map_err(|error| error.to_string())
+    };
+    for by in [By::Primary, By::Subkey] {
+        let signature = signer.detached(by, SignatureType::Binary, b"file");
+        assert_eq!(check(&signer, &signature, b"file"), Ok(signer.fingerprint(by)));
+        let bad = format!(
+            "the signature `x.asc` is bad: the file is not what was signed\n  key: {}",
+            signer.fingerprint(by)
+        );
+        assert_eq!(check(&signer, &signature, b"File"), Err(bad.clone()));
+        // Text has line ends that are a matter of opinion.
+        let text = signer.detached(by, SignatureType::Text, b"file");
+        assert_eq!(check(&signer, &text, b"file"), Err(bad));
+    }
+    let by_subkey = signer.detached(By::Subkey, SignatureType::Binary, b"file");
+    let other = Signer::new(true);
+    assert_eq!(
+        check(&other, &by_subkey, b"file"),
+        Err(format!(
+            "the signature `x.asc` is by another key than the recipe's\n  signed by: {}",
+            signer.fingerprint(By::Subkey)
+        ))
+    );
+    let may_not = Signer::new(false);
+    let error = check(&may_not, &may_not.detached(By::Subkey, SignatureType::Binary, b"file"), b"file");
+    assert!(error.unwrap_err().ends_with("\n  it may not sign"));
+    signer.certify(Some(300));
+    let error = check(&signer, &by_subkey, b"file").unwrap_err();
+    assert!(error.ends_with("\n  it expired at 20260507T101637Z"), "{error}");
+    let error = check(&signer, b"nothing", b"file").unwrap_err();
+    assert!(error.starts_with("`x.asc` is no signature: "), "{error}");
 }
 
 #[test]
