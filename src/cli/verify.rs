@@ -229,11 +229,11 @@ fn varied(plan: &Plan, varied: Vec<Varied>, vary: bool, store: &Store) -> Result
             Again::Same => steps.same += 1,
             Again::Differs { found, why } => {
                 let changes = diff::trees(store, &expected, &found)?;
-                steps.differing.push(Differing { step, why: Some(why), failed: None, changes });
+                steps.differing.push(Differing { step, why: vary.then_some(why), failed: None, changes });
             }
             Again::Fails { error, why } => {
                 let (failed, changes) = (Some(error.to_string()), Vec::new());
-                steps.differing.push(Differing { step, why: Some(why), failed, changes });
+                steps.differing.push(Differing { step, why: vary.then_some(why), failed, changes });
             }
         }
     }
