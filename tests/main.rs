@@ -13,6 +13,7 @@ mod engines;
 mod everywhere;
 mod faults;
 mod gates;
+mod graph;
 mod image;
 mod library;
 mod messages;
