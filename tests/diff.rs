@@ -200,7 +200,9 @@ fn what_cannot_be_compared_is_said() {
         assert_eq!((told.code, told.stdout.as_str()), (code, ""), "{arguments:?}: {}", told.stderr);
         said += &told.stderr;
     }
-    snapbox::assert_data_eq!(said, snapbox::str![[r#"
+    snapbox::assert_data_eq!(
+        said,
+        snapbox::str![[r#"
 error: nothing is called `nothing`: no recipe of this project, no file, no
   folder and no digest of the store
 hint: name an OCI layout, an archive, a folder, an image or package of the
@@ -219,5 +221,6 @@ hint: `docker save -o FILE NAME` writes one, and `skopeo copy … oci:FOLDER`
 error: `../a` is a file, and `../project` is a folder of files
 hint: name two images, or two packages, folders or archives
 
-"#]]);
+"#]]
+    );
 }

@@ -6,7 +6,9 @@ use crate::world::World;
 fn a_plan_is_shown_as_text_as_dot_and_as_a_picture() {
     let world = World::locked();
     let told = world.run(&["graph", "greeting"]);
-    snapbox::assert_data_eq!(told.stdout, snapbox::str![[r#"
+    snapbox::assert_data_eq!(
+        told.stdout,
+        snapbox::str![[r#"
 greeting  run, to make
 ├─ greeting:root  run, to make
 │  └─ greeting:root:unpack  unpack, to make
@@ -22,10 +24,13 @@ hello:test  run, to make
 ├─ hello:root ↑
 └─ hello ↑
 
-"#]]);
+"#]]
+    );
     world.made(&[]);
     let told = world.run(&["graph", "hello:test"]);
-    snapbox::assert_data_eq!(told.stdout, snapbox::str![[r#"
+    snapbox::assert_data_eq!(
+        told.stdout,
+        snapbox::str![[r#"
 hello:test  run
 ├─ hello:root  run
 │  └─ hello:root:unpack  unpack
@@ -36,7 +41,8 @@ hello:test  run
       └─ hello:source:hello  unpack
          └─ hello-1.tar.gz  fetch
 
-"#]]);
+"#]]
+    );
     let document = world.json(&["graph", "greeting"]);
     let nodes = document["nodes"].as_array().unwrap();
     assert!(nodes.iter().all(|node| node["state"] != "absent"), "{document:#}");
