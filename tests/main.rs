@@ -12,6 +12,7 @@ mod docker;
 mod engines;
 mod everywhere;
 mod faults;
+mod from_diff;
 mod gates;
 mod graph;
 mod image;
