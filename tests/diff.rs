@@ -52,7 +52,7 @@ fn images_are_compared_wherever_they_are_kept() {
      files + /mood.toml  14 B 0644
      cause hello
            ~ the script
-             echo "building hello $VERSION"
+             umask 022; echo "building hello $VERSION"
              mkdir -p "$OUT/usr/bin"
            + echo 'mood = "fine"' > "$OUT/mood.toml"
              cp hello "$OUT/usr/bin/hello"
@@ -122,17 +122,15 @@ fn packages_come_with_their_versions() {
         told.stdout,
         snapbox::str![[r#"
       diff node before and node
-     image linux/amd64 sha256:e558fe818920… → sha256:1b97bd9e99bb…
+     image linux/amd64 sha256:e558fe818920… → sha256:95bc8c138cc2…
     layers 4 in both
            ~ system  1.1 MB → 1.1 MB
-     files ~ /usr/share/tools
-             - tools
-             + other tools
-           ~ /var/lib/dpkg/info/tools.md5sums
-             - 8ca31376e26c97f12d16aaea685bd0e7  usr/share/tools
-             + 1f71d9bf32687cd03a9f259f909287fd  usr/share/tools
-     cause the store no longer knows all that they were made of
-    differ 1 layer, 2 paths
+  packages ~ tools  1 → 2  (2 paths)
+     files ~ /var/lib/dpkg/status
+             ~ tools  1 → 2
+     cause node:system:root:unpack
+           ~ package `tools`  tools_1_all.deb → tools_2_all.deb
+    differ 1 layer, 1 package, 3 paths
 
 "#]]
     );
@@ -149,7 +147,7 @@ fn files_folders_and_packages_are_compared_too() {
      files + /mood.toml  14 B 0644
      cause hello
            ~ the script
-             echo "building hello $VERSION"
+             umask 022; echo "building hello $VERSION"
              mkdir -p "$OUT/usr/bin"
            + echo 'mood = "fine"' > "$OUT/mood.toml"
              cp hello "$OUT/usr/bin/hello"
@@ -202,5 +200,27 @@ fn what_cannot_be_compared_is_said() {
         assert_eq!((told.code, told.stdout.as_str()), (code, ""), "{arguments:?}: {}", told.stderr);
         said += &told.stderr;
     }
-    snapbox::assert_data_eq!(said, snapbox::str![[r#""#]]);
+    snapbox::assert_data_eq!(
+        said,
+        snapbox::str![[r#"
+error: nothing is called `nothing`: no recipe of this project, no file, no
+  folder and no digest of the store
+hint: name an OCI layout, an archive, a folder, an image or package of the
+  project, or a digest; `nodeimg diff --help` says more
+error: what `plain` is now is not in the store
+hint: `nodeimg build plain` makes it; what was built before lies below `out`
+error: what `hello` was before it was last made is not in the store
+hint: name two things to compare; `nodeimg diff NAME` compares with the time
+  before, when it was made here
+error: `0000000000000000000000000000000000000000000000000000000000000000` is not
+  in the store
+hint: build what it names again, or name the file or folder where it lies
+error: `../layout` is no image: `index.json` does not parse: EOF while parsing
+  an object at line 1 column 1
+hint: `docker save -o FILE NAME` writes one, and `skopeo copy … oci:FOLDER`
+error: `../a` is a file, and `../project` is a folder of files
+hint: name two images, or two packages, folders or archives
+
+"#]]
+    );
 }

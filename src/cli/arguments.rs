@@ -315,6 +315,9 @@ pub(super) struct Lock {
     /// Only compare locks with recipes, offline
     #[arg(long)]
     pub(super) check: bool,
+    /// Lock the recipes that a unified diff on stdin changes, and those that follow: `git diff | nodeimg lock --from-diff`
+    #[arg(long, conflicts_with_all = ["targets", "check", "update"])]
+    pub(super) from_diff: bool,
     /// Ask anew for what is pinned already
     #[arg(long, conflicts_with = "check")]
     pub(super) update: bool,

@@ -110,6 +110,10 @@ pub(super) enum Problem {
     #[diagnostic(help("`nodeimg build` of a node image writes it"))]
     NoCatalog(String),
 
+    #[error("can't read the diff on stdin")]
+    #[diagnostic(help("write `git diff | nodeimg lock --from-diff`"))]
+    Diff(#[source] std::io::Error),
+
     #[error("can't write the report")]
     Report(#[source] std::io::Error),
 
@@ -129,6 +133,7 @@ impl Problem {
             | Problem::Platform { .. }
             | Problem::NoCatalog(_)
             | Problem::NotBuilt(_)
+            | Problem::Diff(_)
             | Problem::NoBefore(_)
             | Problem::NoImage(_)
             | Problem::NoSigned

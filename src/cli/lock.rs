@@ -1,18 +1,26 @@
 //! `nodeimg lock`: pins what recipes ask for, and shows what changed.
 
+use std::io::Read as _;
+
 use serde_json::json;
 
 use super::arguments::Lock;
-use super::failure::Failure;
+use super::failure::{Failure, Problem};
 use super::session::Session;
 use super::text;
 use crate::lock::{self, Change, Step, Trusted, Update};
 use crate::pipeline;
 
+/// A larger diff is no bump.
+const MAX_DIFF: u64 = 64 << 20;
+
 pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
     let project = session.project()?;
-    let targets = project.lockable(&command.targets)?;
-    let all = command.targets.is_empty();
+    let targets = match command.from_diff {
+        true => lock::concerned(&project, &lock::changed_files(&read_diff()?)),
+        false => project.lockable(&command.targets)?,
+    };
+    let all = command.targets.is_empty() && !command.from_diff;
     if command.check {
         lock::check(&project, &targets, all)?;
         if session.common.json {
@@ -59,6 +67,16 @@ pub(super) fn run(session: &Session, command: &Lock) -> Result<i32, Failure> {
         session.progress.line(&format!("{:>10} {files}", "locks"));
     }
     Ok(0)
+}
+
+/// Reads the diff on stdin. Names and texts of files need not be UTF-8.
+fn read_diff() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(MAX_DIFF + 1).read_to_end(&mut bytes).map_err(Problem::Diff)?;
+    if bytes.len() as u64 > MAX_DIFF {
+        return Err(Problem::Diff(std::io::Error::other(format!("more than {MAX_DIFF} bytes"))).into());
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn trusted(trusted: &Trusted) -> serde_json::Value {

@@ -43,6 +43,7 @@ mod change;
 mod difference;
 mod error;
 mod file;
+mod from_diff;
 mod resolve;
 mod wanted;
 
@@ -54,6 +55,7 @@ pub use change::{Change, Step};
 pub use difference::Difference;
 pub use error::{Error, Stale, Unanswered};
 pub use file::{BasePin, OciDigest, RootName, VERSION, path};
+pub use from_diff::{concerned, files as changed_files};
 pub use resolve::{Resolution, Resolver, Trusted, Update, resolve};
 
 use crate::base::{Arch, Name, Sha256};

@@ -11,6 +11,9 @@ const LETTER: f64 = 6.7;
 /// Longer names are cut in the middle; the whole is in the tooltip.
 const LETTERS: usize = 34;
 
+/// Room for what is done, with `to make` behind it.
+const LEAST: usize = 14;
+
 /// A node's height, and the gap below.
 const HEIGHT: f64 = 34.0;
 const GAP: f64 = 10.0;
@@ -36,7 +39,7 @@ text.verb{font-size:9px;fill:var(--soft)}path{fill:none;stroke:var(--line);strok
 pub(super) fn svg(graph: &Graph) -> String {
     let inputs: Vec<_> = graph.nodes.iter().map(|node| node.inputs.clone()).collect();
     let found = layout(&inputs, HEIGHT + GAP, BEND);
-    let width = |node: &Node| short(&node.name).chars().count() as f64 * LETTER + 16.0;
+    let width = |node: &Node| short(&node.name).chars().count().max(LEAST) as f64 * LETTER + 16.0;
     let mut widths = vec![0.0_f64; found.columns];
     for (node, (column, _)) in graph.nodes.iter().zip(&found.places) {
         widths[*column] = widths[*column].max(width(node));
