@@ -17,7 +17,7 @@ use crate::lock::Elsewhere;
 use crate::pipeline;
 use crate::pipeline::rebuild::{self, Error, Stray};
 use crate::plan::{Plan, StepId};
-use crate::realise::{Again, Context, Dependence, Varied, vary};
+use crate::realise::{Again, Context, Dependence, Varied, gives, vary};
 use crate::recipe::{Id, Project};
 use crate::store::Store;
 
@@ -169,8 +169,8 @@ fn sample(plan: &Plan, percent: usize, store: &Store) -> Result<Vec<StepId>, Fai
     use std::hash::{BuildHasher as _, RandomState};
     let taken = store.taken()?;
     let taken: BTreeSet<Sha256> = taken.iter().flat_map(|place| &place.results).map(|one| one.key).collect();
-    let mut steps: Vec<StepId> =
-        (0..plan.steps.len()).filter(|&step| taken.contains(&plan.steps[step].key)).collect();
+    let is_taken = |step: &StepId| taken.contains(&plan.steps[*step].key) && gives(plan, *step);
+    let mut steps: Vec<StepId> = (0..plan.steps.len()).filter(is_taken).collect();
     let chance = RandomState::new();
     steps.sort_by_cached_key(|step| chance.hash_one(step));
     steps.truncate((steps.len() * percent).div_ceil(100));

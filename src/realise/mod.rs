@@ -38,7 +38,7 @@ pub use error::Error;
 pub use explain::{Known, Reason, artifact, artifact_before, explain};
 pub use job::shell;
 pub use origin::{Causes, Origins, causes, note};
-pub use vary::{Again, Dependence, Factor, Varied, vary};
+pub use vary::{Again, Dependence, Factor, Varied, gives, vary};
 pub use why::{Cause, Change, Verdict, Why, why};
 pub use worker::log;
 

@@ -165,24 +165,27 @@ pub struct Varied {
     pub again: Again,
 }
 
+/// Tells whether a step makes something that could be other than before: it brings no pinned file, and does not merely look.
+pub fn gives(plan: &Plan, step: StepId) -> bool {
+    !matches!(
+        &plan.steps[step].work,
+        Work::Fetch(_)
+            | Work::Folder { .. }
+            | Work::Base { .. }
+            | Work::Text { .. }
+            | Work::Calls(_)
+            | Work::Run(Run { kind: RunKind::Test, .. })
+    )
+}
+
 /// Does steps again, a few at once, and with `all` in other surroundings; those that only look at something give nothing and are left out. What is not there
 /// yet is made first. Errs if that fails, or when stopped.
 pub fn vary(plan: &Plan, steps: &[StepId], all: bool, context: &Context<'_>) -> Result<Vec<Varied>, Error> {
     let factors: &[Factor] = if all { &Factor::ALL } else { &[] };
     let every: Vec<StepId> = (0..plan.steps.len()).collect();
     let made = realise(plan, &every, Care::Thorough, context)?.artifacts;
-    let gives = |step: &&StepId| {
-        !matches!(
-            &plan.steps[**step].work,
-            Work::Fetch(_)
-                | Work::Folder { .. }
-                | Work::Base { .. }
-                | Work::Text { .. }
-                | Work::Calls(_)
-                | Work::Run(Run { kind: RunKind::Test, .. })
-        )
-    };
-    let open: Mutex<Vec<StepId>> = Mutex::new(steps.iter().filter(gives).rev().copied().collect());
+    let open: Mutex<Vec<StepId>> =
+        Mutex::new(steps.iter().filter(|step| gives(plan, **step)).rev().copied().collect());
     let done = Mutex::new(Vec::new());
     let (worker, inputs) = (Worker::new(plan, context, false), plan.inputs());
     let work = || -> Result<(), Error> {
