@@ -67,3 +67,41 @@ fn a_suite_takes_those_along_that_draw_from_it() {
     );
     assert_eq!(world.run(&["lock", "--check"]).code, 0);
 }
+
+#[test]
+fn other_bytes_under_the_same_name_are_told_and_compared() {
+    let world = World::locked();
+    let before = nodeimg::base::Sha256::of(&fs_err::read(world.path("upstream/hello-1.tar.gz")).unwrap());
+    let other = tar_gz(&[("hello-1/hello", "#!/bin/sh\necho hello\n# and more\n", 0o755)]);
+    world.write("upstream/hello-1.tar.gz", &other);
+    let now = nodeimg::base::Sha256::of(&other);
+    let lock = world.read("project/lockfiles/packages/hello.toml");
+    let document = world.json(&["lock", "--update", "hello"]);
+    let told = &document["republished"][0];
+    assert_eq!(told["recipe"], "packages/hello");
+    assert_eq!(
+        (told["before"].as_str(), told["now"].as_str()),
+        (Some(&*before.to_string()), Some(&*now.to_string()))
+    );
+    assert_eq!(told["differs"]["files"][0]["path"], "/hello-1/hello", "{document}");
+
+    world.write("project/lockfiles/packages/hello.toml", &lock);
+    let told = world.run(&["lock", "--update", "hello"]);
+    let expected = format!(
+        " new bytes https://upstream.example/hello-1.tar.gz, under the same name as before\n    before {before}\n       now {now}\n           ~ /hello-1/hello: "
+    );
+    assert!(told.stderr.contains(&expected), "{}", told.stderr);
+    // A lock that is as it should be says nothing of it.
+    assert_eq!(world.json(&["lock", "--update", "hello"])["republished"], serde_json::json!([]));
+
+    // Whoever never had the old bytes hears of both hashes.
+    world.write("project/lockfiles/packages/hello.toml", &lock);
+    fs_err::rename(world.path("store"), world.path("old-store")).unwrap();
+    let told = world.run(&["lock", "--update", "hello"]);
+    assert!(
+        told.stderr
+            .contains("           what was there before is not in the store: they can't be compared\n"),
+        "{}",
+        told.stderr
+    );
+}

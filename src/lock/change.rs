@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::Republished;
 use super::file::{File, Platform, SourceEntry};
 use crate::fetch::debian::PackagePin;
 use crate::recipe::{Id, Role};
@@ -128,6 +129,21 @@ pub(super) fn changes(recipe: &Id, old: Option<&File>, new: &File) -> Vec<Change
     if found.is_empty() {
         found.push(change(String::new(), Step::Changed("requests".to_owned(), "same pins".to_owned())));
     }
+    found
+}
+
+/// Finds the sources that are asked for as before and are other bytes.
+pub(super) fn republished(recipe: &Id, old: Option<&File>, new: &File) -> Vec<Republished> {
+    let before = old.map(sources).unwrap_or_default();
+    let other = |(key, now): (&(String, Platform), &&SourceEntry)| {
+        let before = before.get(key).filter(|before| before.request == now.request)?;
+        let (before, request) = (before.pin.sha256, now.request.clone());
+        let now = now.pin.sha256;
+        (before != now).then(|| Republished { recipe: recipe.clone(), request, before, now })
+    };
+    let mut found: Vec<_> = sources(new).iter().filter_map(other).collect();
+    // One file for several machines is told once.
+    found.dedup();
     found
 }
 

@@ -56,7 +56,7 @@ pub use difference::Difference;
 pub use error::{Error, Stale, Unanswered};
 pub use file::{BasePin, OciDigest, RootName, VERSION, path};
 pub use from_diff::{concerned, files as changed_files};
-pub use resolve::{Resolution, Resolver, Trusted, Update, resolve};
+pub use resolve::{Republished, Resolution, Resolver, Trusted, Update, resolve};
 
 use crate::base::{Arch, Name, Sha256};
 use crate::fetch::debian::{PackagePin, SuitePin};

@@ -12,6 +12,7 @@ use super::file::{
 };
 use super::wanted::{Asked, Wanted, wanted};
 use super::{ASSEMBLY, Error, Unanswered, is_unused, suite_release};
+use crate::base::Sha256;
 use crate::base::{Arch, Cancel, Name};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request, oci};
@@ -59,10 +60,25 @@ pub struct Resolution {
     pub files: BTreeMap<PathBuf, Option<String>>,
     /// What changes, for people.
     pub changes: Vec<Change>,
+    /// Sources that are other bytes than they were, under the same name.
+    pub republished: Vec<Republished>,
     /// What was pinned though nobody publishes its hash.
     pub trusted: Vec<Trusted>,
     /// Recipes that are locked at first use, and so were left alone.
     pub unused: Vec<Id>,
+}
+
+/// A source whose URL, tag or version is what it was and gives other bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Republished {
+    /// The package.
+    pub recipe: Id,
+    /// What was asked for, then and now.
+    pub request: Request,
+    /// The bytes that it was pinned to.
+    pub before: Sha256,
+    /// The bytes that it is now.
+    pub now: Sha256,
 }
 
 /// A source that was pinned to what was there, because nobody publishes its hash.
@@ -207,6 +223,7 @@ pub fn resolve(
         // git may have made the line ends CRLF; that is no change.
         if before.is_none_or(|before| before.replace("\r\n", "\n") != text) {
             resolution.changes.extend(change::changes(id, old[id].as_ref(), file));
+            resolution.republished.extend(change::republished(id, old[id].as_ref(), file));
             resolution.files.insert(path, Some(text));
         }
     }
