@@ -83,12 +83,12 @@ fn other_bytes_under_the_same_name_are_told_and_compared() {
         (told["before"].as_str(), told["now"].as_str()),
         (Some(&*before.to_string()), Some(&*now.to_string()))
     );
-    assert_eq!(told["differs"]["files"][0]["path"], "/hello-1/hello", "{document}");
+    assert_eq!(told["differs"]["files"]["files"][1]["path"], "/hello-1/hello", "{document}");
 
     world.write("project/lockfiles/packages/hello.toml", &lock);
     let told = world.run(&["lock", "--update", "hello"]);
     let expected = format!(
-        " new bytes https://upstream.example/hello-1.tar.gz, under the same name as before\n    before {before}\n       now {now}\n           ~ /hello-1/hello: "
+        " new bytes https://upstream.example/hello-1.tar.gz, under the same name as before\n    before {before}\n       now {now}\n           − /hello-1/README\n           ~ /hello-1/hello: "
     );
     assert!(told.stderr.contains(&expected), "{}", told.stderr);
     // A lock that is as it should be says nothing of it.
