@@ -145,6 +145,9 @@ pub fn build_into(
     realise::mend(context)?;
     let targets: Vec<_> = plan.targets.iter().map(|target| target.recipe.clone()).collect();
     files::take_in(project, &targets, context.store)?;
+    for image in targets.iter().filter(|id| id.role == Role::Image) {
+        closure::take_in(project, image, &plan.elsewhere, context.store)?;
+    }
     attempt(plan, project, out, forms, Care::Thorough, context)
 }
 

@@ -51,7 +51,7 @@ pub use step::{
 };
 
 use crate::base::{Arch, Digest, Name, Platforms, Sha256};
-use crate::lock::Locked;
+use crate::lock::{Elsewhere, Locked};
 use crate::node::Node;
 use crate::recipe::{Id, Role};
 
@@ -86,6 +86,8 @@ pub struct Plan {
     pub emulator: Option<StepId>,
     /// The machine that steps run on.
     pub host: Arch,
+    /// The lock files that were read elsewhere than in `lockfiles/`.
+    pub elsewhere: Elsewhere,
 }
 
 /// One thing that is asked for.
@@ -155,7 +157,13 @@ impl Plan {
         };
         let targets: Vec<_> = targets.iter().flat_map(|id| builder.targets(id)).collect();
         let emulator = builder.emulator();
-        Plan { steps: builder.steps, targets, emulator, host: platforms.host }
+        Plan {
+            steps: builder.steps,
+            targets,
+            emulator,
+            host: platforms.host,
+            elsewhere: locked.elsewhere.clone(),
+        }
     }
 
     /// Gives what every step needs, for the scheduler: its inputs and, behind them, the emulator that it runs under.
