@@ -165,7 +165,9 @@ fn attempt(
         check(context.cancel)?;
         built.push(outputs::write(plan, target, &outcome, out, forms, context)?);
     }
-    realise::note(plan, context.store)?;
+    if !outcome.made.is_empty() || !outcome.reused.is_empty() {
+        realise::note(plan, context.store)?;
+    }
     catalog::write(plan, &outcome, &built, project, out, context.store)?;
     outputs::keep(plan, &outcome, project, context.store)?;
     Ok((built, outcome))

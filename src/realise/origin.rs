@@ -71,8 +71,13 @@ fn made_by(artifact: &Sha256) -> Sha256 {
 
 /// Notes what a plan's steps are made of whose artifacts are in the store.
 pub fn note(plan: &Plan, store: &Store) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
     for (id, step) in plan.steps.iter().enumerate() {
         let Some(artifact) = explain::recall(plan, id, store)? else { continue };
+        // Of steps that give the same bytes the first speaks, each time.
+        if !seen.insert(artifact) {
+            continue;
+        }
         let fields = match &step.work {
             // The name of a Debian package says all of it.
             Work::Fetch(Fetch::Debian { .. }) => continue,
