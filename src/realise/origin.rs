@@ -74,10 +74,6 @@ pub fn note(plan: &Plan, store: &Store) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
     for (id, step) in plan.steps.iter().enumerate() {
         let Some(artifact) = explain::recall(plan, id, store)? else { continue };
-        // Of steps that give the same bytes the first speaks, each time.
-        if !seen.insert(artifact) {
-            continue;
-        }
         let fields = match &step.work {
             // The name of a Debian package says all of it.
             Work::Fetch(Fetch::Debian { .. }) => continue,
@@ -88,7 +84,10 @@ pub fn note(plan: &Plan, store: &Store) -> Result<(), Error> {
             _ => explain::fields(plan, id),
         };
         let key = Digest { hash: step.key, size: 0 };
-        store.put_memo(&made_by(&artifact.hash), &key)?;
+        // Of steps that give the same bytes the first is it, each time.
+        if seen.insert(artifact) {
+            store.put_memo(&made_by(&artifact.hash), &key)?;
+        }
         if store.memo(&origin_key(&step.key))?.is_some_and(|origin| store.has_blob(&origin)) {
             continue;
         }
