@@ -74,9 +74,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     covered(project, targets, platforms)?;
     let mut files = files::take_in(project, &with_emulator(project, targets, platforms), store)?;
-    for image in targets.iter().filter(|id| id.role == Role::Image) {
-        files.projects.insert(image.clone(), closure::take_in(project, image, &locked.elsewhere, store)?);
-    }
+    files.projects = closure::take_in_all(project, targets, &locked.elsewhere, store)?;
     Ok(Plan::new(locked, targets, platforms, &files))
 }
 
@@ -145,9 +143,7 @@ pub fn build_into(
     realise::mend(context)?;
     let targets: Vec<_> = plan.targets.iter().map(|target| target.recipe.clone()).collect();
     files::take_in(project, &targets, context.store)?;
-    for image in targets.iter().filter(|id| id.role == Role::Image) {
-        closure::take_in(project, image, &plan.elsewhere, context.store)?;
-    }
+    closure::take_in_all(project, &targets, &plan.elsewhere, context.store)?;
     attempt(plan, project, out, forms, Care::Thorough, context)
 }
 

@@ -66,12 +66,7 @@ pub(super) fn paths(project: &Project, targets: &[Id]) -> Paths {
 }
 
 /// Takes all that a target needs of a project into the store, as a tree.
-pub(super) fn take_in(
-    project: &Project,
-    target: &Id,
-    elsewhere: &Elsewhere,
-    store: &Store,
-) -> Result<Digest, Error> {
+fn take_in(project: &Project, target: &Id, elsewhere: &Elsewhere, store: &Store) -> Result<Digest, Error> {
     let others: BTreeMap<String, _> =
         elsewhere.iter().map(|(id, path)| (format!("lockfiles/{id}.toml"), path)).collect();
     let Paths { files, folders } = paths(project, std::slice::from_ref(target));
@@ -98,6 +93,17 @@ pub(super) fn take_in(
         }
     }
     Ok(store.put_tree(&tree)?)
+}
+
+/// Takes all that each image among some targets needs into the store.
+pub(super) fn take_in_all(
+    project: &Project,
+    targets: &[Id],
+    elsewhere: &Elsewhere,
+    store: &Store,
+) -> Result<BTreeMap<Id, Digest>, Error> {
+    let images = targets.iter().filter(|id| id.role == Role::Image);
+    images.map(|image| Ok((image.clone(), take_in(project, image, elsewhere, store)?))).collect()
 }
 
 /// Makes the referrer of what [`take_in`] took; none of a plan that was made without.
