@@ -1,14 +1,17 @@
 //! The ground every other folder stands on: digests, names and guest paths, platforms, events,
-//! cancellation. Plain values; nothing here does I/O but [`cancel`], which holds a flag.
+//! cancellation. Plain values; nothing here does I/O but [`cancel`], which holds a flag, and
+//! [`each()`], which has threads.
 
 pub mod cancel;
 pub mod digest;
+mod each;
 pub mod event;
 pub mod path;
 pub mod platform;
 
 pub use cancel::Cancel;
 pub use digest::{Digest, Sha256};
+pub use each::each;
 pub use path::{GuestPath, Name};
 pub use platform::{Arch, NotAPlatform, Platforms};
 

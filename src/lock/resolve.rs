@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::change::{self, Change};
 use super::file::{
@@ -12,11 +10,13 @@ use super::file::{
 };
 use super::wanted::{Asked, Wanted, wanted};
 use super::{ASSEMBLY, Error, Unanswered, is_unused, suite_release};
-use crate::base::Sha256;
-use crate::base::{Arch, Cancel, Name};
+use crate::base::{Arch, Cancel, Name, Sha256, each};
 use crate::fetch::debian::{PackagePin, SuitePin};
 use crate::fetch::{Pin, Request, oci};
 use crate::recipe::{Id, Project, Role, Suite};
+
+/// Requests that are asked at once.
+const THREADS: usize = 4;
 
 /// Answers requests. The real one asks the network; the only thing in locking that may.
 pub trait Resolver: Sync {
@@ -160,7 +160,8 @@ pub fn resolve(
     }
     let mut run = Run { project, old: &old, update, resolver, suites: BTreeMap::new() };
     let suites: Vec<_> = ids.iter().filter(|id| id.role == Role::Suite).collect();
-    let pins = each(&suites, cancel, |id| run.suite(id, &wants[id]))?;
+    let going = || if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) };
+    let pins = each(&suites, THREADS, |id| going().and_then(|()| run.suite(id, &wants[id])))?;
     run.suites = suites.iter().map(|id| id.name.clone()).zip(pins).collect();
     let run = run;
 
@@ -175,11 +176,11 @@ pub fn resolve(
     }
     let open: BTreeMap<_, _> = jobs.iter().map(|job| (run.key(job), job)).rev().collect();
     let open: Vec<_> = open.into_iter().filter(|(key, _)| !known.contains_key(key)).collect();
-    let answers = each(&open, cancel, |(_, job)| run.answer(job))?;
+    let answers = each(&open, THREADS, |(_, job)| going().and_then(|()| run.answer(job)))?;
     known.extend(open.into_iter().map(|(key, _)| key).zip(answers));
 
     let based: Vec<_> = ids.iter().filter(|id| wants[id].base.is_some()).collect();
-    let bases = each(&based, cancel, |id| run.base(id, &wants[id]))?;
+    let bases = each(&based, THREADS, |id| going().and_then(|()| run.base(id, &wants[id])))?;
     let mut bases: BTreeMap<_, _> = based.into_iter().zip(bases).collect();
 
     let mut new: BTreeMap<&Id, File> = BTreeMap::new();
@@ -399,28 +400,4 @@ impl Run<'_> {
             }
         }
     }
-}
-
-/// Does something with each item on a few threads; the first error in the items' order wins.
-fn each<T: Sync, R: Send>(
-    items: &[T],
-    cancel: &Cancel,
-    work: impl Fn(&T) -> Result<R, Error> + Sync,
-) -> Result<Vec<R>, Error> {
-    const THREADS: usize = 4;
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(BTreeMap::new());
-    let run = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { break };
-            let result = if cancel.is_cancelled() { Err(Error::Cancelled) } else { work(item) };
-            if result.is_err() {
-                next.store(items.len(), Ordering::Relaxed);
-            }
-            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(index, result);
-        }
-    };
-    std::thread::scope(|scope| (0..THREADS.min(items.len())).for_each(|_| _ = scope.spawn(run)));
-    results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_values().collect()
 }

@@ -1,10 +1,7 @@
 //! Images that others are built on: brought from a registry, unpacked where their files are read.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::{Context, Error};
-use crate::base::{Arch, Digest, Sha256};
+use crate::base::{Arch, Digest, Sha256, each};
 use crate::fetch::oci::{self, Reference};
 use crate::image::{self, BaseLayer};
 use crate::plan::{Plan, StepId, Work};
@@ -36,20 +33,8 @@ pub(super) fn unlayer(reference: &Reference, base: &Digest, context: &Context<'_
 /// Brings those layers of a base that are not in the store; tells how many.
 fn pull(reference: &Reference, layers: &[BaseLayer], context: &Context<'_>) -> Result<usize, Error> {
     let lacking: Vec<_> = layers.iter().filter(|layer| !context.store.has_blob(&layer.blob)).collect();
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-    let work = || {
-        while let Some(layer) = lacking.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = oci::layer(reference, &layer.blob, &context.fetch()) {
-                next.store(lacking.len(), Ordering::Relaxed);
-                failed.lock().expect("no thread panics with it").get_or_insert(error);
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..LAYERS.min(lacking.len())).for_each(|_| _ = scope.spawn(work)));
-    match failed.into_inner().expect("no thread panics with it") {
-        Some(error) => Err(error.into()),
-        None => Ok(lacking.len()),
-    }
+    each(&lacking, LAYERS, |layer| oci::layer(reference, &layer.blob, &context.fetch()))?;
+    Ok(lacking.len())
 }
 
 /// Brings the layers of every base that some images of a plan are built on, for outputs that need their bytes; tells how
