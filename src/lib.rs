@@ -14,7 +14,7 @@
 //!
 //! | folder | in → out |
 //! | --- | --- |
-//! | [`pipeline`] | the arrows in a row; images made again (`rebuild`) |
+//! | [`pipeline`] | the arrows in a row; images made again (`rebuild`), what could be newer (`outdated`) |
 //! | [`recipe`] | TOML below `recipes/` → recipes, every fault with its place |
 //! | [`lock`] | recipes + `lockfiles/` → recipes with exact pins, or how the two differ, offline |
 //! | [`plan`] | pins → a graph of steps with keys; pure |

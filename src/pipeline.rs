@@ -15,6 +15,7 @@ mod error;
 mod files;
 pub mod library;
 pub mod lint;
+pub mod outdated;
 mod outputs;
 pub mod rebuild;
 mod record;

@@ -19,6 +19,7 @@ mod image;
 mod library;
 mod messages;
 mod offline;
+mod outdated;
 mod platforms;
 mod recipes;
 mod registry;

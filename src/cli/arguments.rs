@@ -54,6 +54,9 @@ pub(super) enum Command {
     Catalog(Catalog),
     /// Pin what recipes ask for in `lockfiles/`, and show what changed
     Lock(Lock),
+    /// Say what could be newer: upstreams' releases, base images, Debian packages, security updates; exits with 1 if
+    /// something could
+    Outdated(Outdated),
     /// Bring everything that a build needs into the store
     Fetch(Fetch),
     /// Put everything that a rebuild needs into one file, for machines that nothing else reaches
@@ -321,6 +324,17 @@ pub(super) struct Lock {
     /// Ask anew for what is pinned already
     #[arg(long, conflicts_with = "check")]
     pub(super) update: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Outdated {
+    /// Recipes, with all that they need; by default every recipe
+    #[arg(value_name = "TARGET")]
+    pub(super) targets: Vec<String>,
+    /// A file of Debian's security tracker: the JSON of its site, or its list of advisories, `data/DSA/list`; both say
+    /// most. May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(super) tracker: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

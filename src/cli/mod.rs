@@ -2,7 +2,7 @@
 //!
 //! A file a command; each is a thin layer over one function of [`crate::pipeline`]. Progress, warnings, errors and the
 //! summary go to stderr, results (`--json`, tables, logs, schemas) to stdout. Exit codes: 0 done, 1 a recipe, lock or
-//! download is wrong (of `diff`: something differs; of `lint`: something was found), 2 usage, 3 a build failed, 4 this machine can't, 130 stopped.
+//! download is wrong (of `diff`: something differs; of `lint` and `outdated`: something was found), 2 usage, 3 a build failed, 4 this machine can't, 130 stopped.
 
 mod arguments;
 mod attest;
@@ -18,6 +18,7 @@ mod key;
 mod library;
 mod lint;
 mod lock;
+mod outdated;
 mod plan;
 pub mod progress;
 pub mod render;
@@ -57,6 +58,7 @@ pub fn run(library: fn() -> Files) -> i32 {
         Command::Lint(command) => lint::run(&session, command),
         Command::Catalog(command) => catalog::run(&session, command),
         Command::Lock(command) => lock::run(&session, command),
+        Command::Outdated(command) => outdated::run(&session, command),
         Command::Fetch(command) => fetch::run(&session, command),
         Command::Bundle(command) => bundle::run(&session, command),
         Command::Plan(command) => plan::run(&session, command),

@@ -139,7 +139,7 @@ fn detail(out: &mut String, text: &str, style: Style) {
 }
 
 /// Breaks a text at spaces, but not inside backticks: what stands there may be copied.
-fn wrap(text: &str, width: usize, first: usize, next: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize, first: usize, next: usize) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut quoted = false;
     for part in text.split(' ') {

@@ -88,21 +88,13 @@ fn told(plan: &Plan, why: &Why, name: &str) -> String {
     }
     if !new.is_empty() {
         let be = if new.len() == 1 { "was" } else { "were" };
-        lines += &format!("{:>10} {} {be} not made before\n", "since", some(&new));
+        lines += &format!("{:>10} {} {be} not made before\n", "since", text::some(&new, NAMED));
     }
     if !why.followed.is_empty() {
         let followed: Vec<_> = why.followed.iter().map(|&step| label(plan, step)).collect();
-        lines += &format!("{:>10} {}\n", "then", some(&followed));
+        lines += &format!("{:>10} {}\n", "then", text::some(&followed, NAMED));
     }
     lines
-}
-
-/// Names a few and counts the rest.
-fn some(names: &[String]) -> String {
-    match names.split_at_checked(NAMED) {
-        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more", first.join(", "), rest.len()),
-        _ => names.join(", "),
-    }
 }
 
 /// Tells a change, in one line where it is short.

@@ -33,6 +33,8 @@ pub struct Request {
 struct Line {
     vers: String,
     cksum: Sha256,
+    #[serde(default)]
+    yanked: bool,
 }
 
 /// `config.json` of an index.
@@ -49,18 +51,28 @@ impl Source {
 
 impl Request {
     pub(super) fn resolve(&self, context: &Context<'_>) -> Result<Pin, Error> {
-        let registry = context.network.crates(&self.file())?;
-        let url = format!("{registry}{}", index_path(&self.name));
-        let text = context.network.get_small(&self.name, &[url], context)?;
-        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let found = lines
-            .filter_map(|line| serde_json::from_slice::<Line>(line).ok())
-            .find(|line| line.vers == self.version);
+        let (_, lines) = self.lines(context)?;
+        let found = lines.into_iter().find(|line| line.vers == self.version);
         let line = found.ok_or_else(|| Error::NoVersion {
             what: format!("crate `{}`", self.name),
             version: self.version.clone(),
         })?;
         Ok(Pin::file(line.cksum, None))
+    }
+
+    /// Reads the crate's part of the index; gives its place too.
+    fn lines(&self, context: &Context<'_>) -> Result<(String, Vec<Line>), Error> {
+        let registry = context.network.crates(&self.file())?;
+        let url = format!("{registry}{}", index_path(&self.name));
+        let text = context.network.get_small(&self.name, std::slice::from_ref(&url), context)?;
+        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        Ok((url, lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()))
+    }
+
+    /// Lists the crate's versions but for those that were yanked; gives their place too.
+    pub(super) fn versions(&self, context: &Context<'_>) -> Result<(String, Vec<String>), Error> {
+        let (place, lines) = self.lines(context)?;
+        Ok((place, lines.into_iter().filter(|line| !line.yanked).map(|line| line.vers).collect()))
     }
 
     pub(super) fn places(&self, context: &Context<'_>) -> Result<Vec<String>, Error> {

@@ -17,6 +17,7 @@ mod network;
 pub mod oci;
 mod origin;
 mod pypi;
+pub mod releases;
 #[cfg(test)]
 mod server;
 pub mod settings;
@@ -68,6 +69,9 @@ impl PerArch {
 
 /// Puts a recipe's words into a text: `{version}`, `{arch}`.
 pub type Substitute<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
+
+/// What stands for the version in a request that leaves it open.
+pub const VERSION: &str = "{version}";
 
 /// What a fetch needs besides what is fetched.
 pub struct Context<'a> {

@@ -69,6 +69,8 @@ pub struct Network {
     pypi: OnceLock<String>,
     /// Where the crate index says that crates are, once it was asked.
     pub(super) downloads: OnceLock<String>,
+    /// What Debian has of upstreams' archives, once it was asked.
+    pub(super) originals: super::releases::Originals,
     /// Who asks at registries of images.
     pub(super) registries: super::oci::Access,
     pace: Pace,
@@ -132,12 +134,18 @@ impl Network {
             settings,
             pypi: OnceLock::new(),
             downloads: OnceLock::new(),
+            originals: super::releases::Originals::default(),
             registries: super::oci::Access::default(),
             pace: Pace::default(),
             client: OnceLock::new(),
             busy: Mutex::default(),
             freed: Condvar::new(),
         }
+    }
+
+    /// Tells whether the network may be used.
+    pub fn is_allowed(&self) -> bool {
+        self.settings.is_some()
     }
 
     /// The settings, for who may use the network.
@@ -365,7 +373,7 @@ fn open(url: &str) -> Result<fs_err::File, Trouble> {
     fs_err::File::open(&path).map_err(|error| no(error.to_string()))
 }
 
-fn read_small(from: impl std::io::Read) -> Result<Vec<u8>, Trouble> {
+pub(super) fn read_small(from: impl std::io::Read) -> Result<Vec<u8>, Trouble> {
     let mut text = Vec::new();
     let mut from = from.take(LARGEST_INDEX as u64 + 1);
     from.read_to_end(&mut text).map_err(|error| Trouble::passing(error.to_string()))?;

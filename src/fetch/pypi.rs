@@ -43,6 +43,9 @@ struct File {
     url: String,
     hashes: Hashes,
     size: Option<u64>,
+    /// `false`, or `true` or why (PEP 592).
+    #[serde(default)]
+    yanked: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -73,14 +76,27 @@ impl Request {
         Ok(vec![super::network::join(&page, &file.url)?])
     }
 
-    fn find(&self, context: &Context<'_>) -> Result<(String, File), Error> {
+    /// Names the project's files but for those that were yanked; gives their place too.
+    pub(super) fn files(&self, context: &Context<'_>) -> Result<(String, Vec<String>), Error> {
+        let (url, page) = self.page(context)?;
+        let is_there =
+            |file: &File| matches!(file.yanked, serde_json::Value::Null | serde_json::Value::Bool(false));
+        Ok((url, page.files.into_iter().filter(is_there).map(|file| file.filename).collect()))
+    }
+
+    fn page(&self, context: &Context<'_>) -> Result<(String, Page), Error> {
         // PEP 503: runs of `-`, `_` and `.` are one `-`.
         let words: Vec<_> = self.pypi.split(['-', '_', '.']).filter(|word| !word.is_empty()).collect();
         let name = words.join("-").to_ascii_lowercase();
         let url = format!("{}{name}/", context.network.pypi(&self.file)?);
         let text = context.network.get_small(&self.pypi, std::slice::from_ref(&url), context)?;
-        let page: Page = serde_json::from_slice(&text)
+        let page = serde_json::from_slice(&text)
             .map_err(|error| Error::Malformed { url: url.clone(), reason: error.to_string() })?;
+        Ok((url, page))
+    }
+
+    fn find(&self, context: &Context<'_>) -> Result<(String, File), Error> {
+        let (url, page) = self.page(context)?;
         let file = page.files.into_iter().find(|file| file.filename == self.file);
         let file = file.ok_or_else(|| Error::NoVersion {
             what: format!("PyPI project `{}`", self.pypi),

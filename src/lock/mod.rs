@@ -213,6 +213,11 @@ pub fn check(project: &Project, targets: &[Id], all: bool) -> Result<(), Error> 
     if stale.is_empty() { Ok(()) } else { Err(Error::Stale(stale)) }
 }
 
+/// Leaves those of `targets` out that are locked at first use and have not been used.
+pub fn used(project: &Project, targets: &[Id]) -> Vec<Id> {
+    targets.iter().filter(|id| !is_unused(project, id)).cloned().collect()
+}
+
 /// Tells whether a recipe is locked at first use, has no lock yet and no image needs it.
 fn is_unused(project: &Project, id: &Id) -> bool {
     let package = project.packages.get(&id.name).filter(|_| id.role == Role::Package);

@@ -43,6 +43,8 @@ pub enum Error {
     Bundle(#[from] crate::bundle::Error),
     #[diagnostic(transparent)]
     Bundled(#[from] super::bundle::Error),
+    #[diagnostic(transparent)]
+    Outdated(#[from] super::outdated::Nobody),
     #[error("package `{package}` is not there for {arch}: its recipe says so")]
     #[diagnostic(help(
         "build for another `--platform`, or leave the package out; `architecture` in its recipe says for which machines it is"
@@ -81,6 +83,7 @@ impl Error {
             Error::Rebuild(error) => error.blame(),
             Error::Bundle(error) => error.blame(),
             Error::Bundled(error) => error.blame(),
+            Error::Outdated(_) => Blame::Machine,
             Error::NotFor { .. } => Blame::Input,
         }
     }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::{Arch, Blame};
-use crate::fetch::debian::{Indices, PackagePin, Pocket, Snapshot, SuitePin};
+use crate::fetch::debian::{Indices, Key, PackagePin, Pocket, Snapshot, SuitePin};
 use crate::fetch::{Context, Pin, Request, oci};
 use crate::lock::{BasePin, OciDigest, Resolver, Unanswered};
-use crate::recipe::{KEYS, Suite};
+use crate::recipe::{KEYS, Project, Role, Suite};
 
 /// The resolver that asks.
 pub(super) struct Asking<'a> {
@@ -22,6 +22,39 @@ pub(super) struct Asking<'a> {
 struct NoKey {
     file: String,
     source: std::io::Error,
+}
+
+/// What a suite's recipe names, read.
+pub(super) struct Opened {
+    keys: Vec<Key>,
+    pockets: Vec<Pocket>,
+}
+
+impl Opened {
+    /// Reads the keys of a project's suite.
+    pub(super) fn new(suite: &Suite, project: &Project) -> Result<Self, Unanswered> {
+        Self::at(suite, &project.path().join("recipes").join(Role::Suite.folder()))
+    }
+
+    fn at(suite: &Suite, folder: &Path) -> Result<Self, Unanswered> {
+        let key = |file: &String| match fs_err::read(folder.join(file)) {
+            Ok(text) => Ok((file.clone(), text)),
+            Err(source) => {
+                let error = NoKey { file: format!("recipes/suites/{file}"), source };
+                Err(Unanswered { blame: Blame::Machine, error: Box::new(error) })
+            }
+        };
+        let pocket =
+            |own: &crate::recipe::Pocket| Pocket { archive: own.archive.clone(), suite: own.suite.clone() };
+        let keys = suite.keys.iter().map(key).collect::<Result<_, _>>()?;
+        Ok(Self { keys, pockets: suite.pockets.iter().map(pocket).collect() })
+    }
+
+    /// Gives the suite as the fetcher wants it.
+    pub(super) fn snapshot<'a>(&'a self, suite: &'a Suite) -> Snapshot<'a> {
+        let (components, pockets) = (&*suite.components, &*self.pockets);
+        Snapshot { moment: suite.snapshot.as_str(), components, pockets, keys: &self.keys }
+    }
 }
 
 impl<'a> Asking<'a> {
@@ -47,24 +80,8 @@ impl Resolver for Asking<'_> {
     }
 
     fn suite(&self, suite: &Suite, folder: &Path) -> Result<SuitePin, Unanswered> {
-        let key = |file: &String| match fs_err::read(folder.join(file)) {
-            Ok(text) => Ok((file.clone(), text)),
-            Err(source) => {
-                let error = NoKey { file: format!("recipes/suites/{file}"), source };
-                Err(Unanswered { blame: Blame::Machine, error: Box::new(error) })
-            }
-        };
-        let keys = suite.keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let pocket =
-            |own: &crate::recipe::Pocket| Pocket { archive: own.archive.clone(), suite: own.suite.clone() };
-        let pockets: Vec<_> = suite.pockets.iter().map(pocket).collect();
-        let snapshot = Snapshot {
-            moment: suite.snapshot.as_str(),
-            components: &suite.components,
-            pockets: &pockets,
-            keys: &keys,
-        };
-        Ok(snapshot.pin(self.context)?)
+        let opened = Opened::at(suite, folder)?;
+        Ok(opened.snapshot(suite).pin(self.context)?)
     }
 
     fn root(

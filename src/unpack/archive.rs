@@ -6,11 +6,14 @@ use std::io::{self, Read, Write};
 use super::place::{Entry, Place};
 use super::stream::{Burst, Stopped, check, compression, open};
 use super::{Error, Limits, Options, Owners, ar};
-use crate::base::{Blame, Cancel, Digest};
-use crate::store::{self, Meta, Store, Tree};
+use crate::base::{Blame, Cancel, Digest, GuestPath};
+use crate::store::{self, Meta, Node, Store, Tree};
 
 /// A control archive is a few scripts and lists: the largest in Debian has less than 20 MB.
 const CONTROL_LIMIT: u64 = 64 << 20;
+
+/// The parts of a Debian package (deb(5)).
+const PARTS: [&str; 2] = ["control", "data"];
 
 /// A Debian package, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +82,20 @@ pub fn deb(store: &Store, blob: &Digest, name: &str, limits: Limits, cancel: &Ca
     source.blame(blob, package(&source, blob, &options))
 }
 
+/// Reads a Debian package's `control` file, and nothing behind it: the package's hash is not compared. `name` is for
+/// errors.
+pub fn control(store: &Store, blob: &Digest, name: &str, cancel: &Cancel) -> Result<Vec<u8>, Error> {
+    let limits = Limits::default();
+    let options = Options { strip: Some(0), owners: Owners::Kept, limits };
+    let source = Source { store, name, limits, cancel };
+    let parts = source.blame(blob, parts(&source, blob, &options, Some("control")))?;
+    let file = GuestPath::new("/control").expect("a constant path");
+    match parts.get("control").and_then(|tree| tree.get(&file)) {
+        Some(Node::File { digest, .. }) => Ok(store.read_blob(digest)?),
+        _ => Err(source.damaged("no `control` in `control.tar`")),
+    }
+}
+
 /// Looks for tar's magic, or for a header of the time before it whose checksum is right.
 fn is_tar(head: &[u8]) -> bool {
     let mut header = tar::Header::new_old();
@@ -114,6 +131,10 @@ impl Source<'_> {
             Ok(error) => Error::Store(error),
             Err(source) => Error::Damaged { archive, place: place.to_owned(), source },
         }
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        self.sort(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()), "its beginning")
     }
 
     fn entry(&self, error: io::Error, name: &[u8]) -> Error {
@@ -304,15 +325,26 @@ fn unzip(source: &Source, blob: &Digest, options: &Options) -> Result<Tree, Erro
 }
 
 fn package(source: &Source, blob: &Digest, options: &Options) -> Result<Deb, Error> {
+    let mut parts = parts(source, blob, options, None)?;
+    let mut part =
+        |name| parts.remove(name).ok_or_else(|| source.damaged(&format!("no member `{name}.tar`")));
+    Ok(Deb { control: part("control")?, data: part("data")? })
+}
+
+/// Takes a Debian package's parts out, the whole of it or up to one part.
+fn parts(
+    source: &Source,
+    blob: &Digest,
+    options: &Options,
+    last: Option<&str>,
+) -> Result<BTreeMap<&'static str, Tree>, Error> {
     let mut reader = io::BufReader::with_capacity(1 << 16, source.store.verified_reader(blob)?);
-    let wrong =
-        |why: &str| source.sort(io::Error::new(io::ErrorKind::InvalidData, why.to_owned()), "its beginning");
     let mut magic = [0; 8];
     reader.read_exact(&mut magic).map_err(|error| source.sort(error, "its beginning"))?;
     if magic != *ar::MAGIC {
         return Err(Error::Unknown { archive: source.name.to_owned() });
     }
-    let mut parts: BTreeMap<&str, Tree> = BTreeMap::new();
+    let mut parts = BTreeMap::new();
     let mut first = true;
     while let Some(member) = ar::next(&mut reader).map_err(|error| source.sort(error, "a member header"))? {
         let place = format!("member `{}`", member.name);
@@ -322,9 +354,9 @@ fn package(source: &Source, blob: &Digest, options: &Options) -> Result<Deb, Err
             let mut version = String::new();
             content.read_to_string(&mut version).map_err(damaged)?;
             if member.name != "debian-binary" || !version.starts_with("2.") {
-                return Err(wrong("no `debian-binary` of version 2"));
+                return Err(source.damaged("no `debian-binary` of version 2"));
             }
-        } else if let Some(part) = ["control", "data"].into_iter().find(|part| is_part(&member.name, part)) {
+        } else if let Some(part) = PARTS.into_iter().find(|part| is_part(&member.name, part)) {
             let (strip, limits) = match part {
                 "control" => (0, Limits { bytes: CONTROL_LIMIT.min(source.limits.bytes), ..source.limits }),
                 _ => (options.strip.unwrap_or(0), source.limits),
@@ -334,7 +366,10 @@ fn package(source: &Source, blob: &Digest, options: &Options) -> Result<Deb, Err
             let stream = open(&mut content, limits, source.cancel).map_err(damaged)?;
             let tree = untar(&inner, stream, strip, options.owners)?;
             if parts.insert(part, tree).is_some() {
-                return Err(wrong("two members of one kind"));
+                return Err(source.damaged("two members of one kind"));
+            }
+            if last == Some(part) {
+                return Ok(parts);
             }
         } else if !member.name.starts_with('_') {
             return Err(Error::Refused {
@@ -351,8 +386,7 @@ fn package(source: &Source, blob: &Digest, options: &Options) -> Result<Deb, Err
         ar::pad(&mut reader, member.size).map_err(damaged)?;
         first = false;
     }
-    let mut part = |name| parts.remove(name).ok_or_else(|| wrong(&format!("no member `{name}.tar`")));
-    Ok(Deb { control: part("control")?, data: part("data")? })
+    Ok(parts)
 }
 
 fn is_part(name: &str, part: &str) -> bool {

@@ -30,7 +30,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use archive::{Deb, archive, deb, stream};
+pub use archive::{Deb, archive, control, deb, stream};
 pub use error::Error;
 pub use headers::{Header, headers};
 pub use layers::{LAYERS, Whiteouts, hidden, lay, layer, layers, recall_layers};

@@ -221,6 +221,25 @@ fn unpacks_zip() {
 }
 
 #[test]
+fn reads_what_a_package_says_and_nothing_behind_it() {
+    let (_dir, store) = store();
+    let text = "Package: x\nVersion: 1\n";
+    let plain = tar_of(&[(b'0', "./control", text, 0o644)]);
+    let read = |bytes: &[u8]| {
+        let blob = store.put_bytes(bytes).unwrap();
+        control(&store, &blob, "x.deb", &Cancel::default()).map_err(|error| error.to_string())
+    };
+    // The data is cut off, which nobody looks at.
+    let cut = deb_of(&[("debian-binary", b"2.0\n"), ("control.tar", &plain), ("data.tar.xz", b"no xz")]);
+    assert_eq!(read(&cut), Ok(text.as_bytes().to_vec()));
+    let other = tar_of(&[(b'0', "./md5sums", "", 0o644)]);
+    let none = deb_of(&[("debian-binary", b"2.0\n"), ("control.tar", &other)]);
+    assert!(read(&none).unwrap_err().contains("`x.deb`"));
+    assert!(read(&deb_of(&[("debian-binary", b"2.0\n")])).is_err());
+    assert!(read(b"no package").is_err());
+}
+
+#[test]
 fn takes_a_package_apart() {
     let control = gz(&tar_of(&[(b'0', "./control", "Package: x\n", 0o644)]));
     let data = xz(&tar_of(GOOD));

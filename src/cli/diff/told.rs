@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Comparison;
 use crate::cli::render::Style;
-use crate::cli::text;
+use crate::cli::text::{self, clean};
 use crate::diff::image::{Differences, Pair, Told};
 use crate::diff::{Change, Content, Detail, Entry, List, Package, Sign, Value};
 
@@ -351,19 +351,6 @@ fn whole(changes: &[&Change]) -> usize {
     let prefix = format!("{}/", first.path);
     let below = |change: &&&Change| change.path.starts_with(&prefix) && one_sided(change) == one_sided(first);
     1 + changes[1..].iter().take_while(below).count()
-}
-
-/// Shows what could do something to a terminal, or to the order of letters, as a code.
-fn clean(text: &str) -> String {
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut out = String::new();
-    for c in text.chars() {
-        if is_odd(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
 }
 
 fn cut(text: &str, width: usize) -> String {

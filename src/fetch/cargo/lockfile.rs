@@ -102,6 +102,9 @@ struct Entry {
     version: String,
     source: Option<Spanned<String>>,
     checksum: Option<Spanned<String>>,
+    /// `NAME`, `NAME VERSION` or `NAME VERSION (SOURCE)`, whatever says enough.
+    #[serde(default)]
+    dependencies: Vec<String>,
 }
 
 impl Lock {
@@ -125,6 +128,9 @@ impl Lock {
         }
         let (mut lock, mut wrong, mut seen) = (Lock::default(), Vec::new(), BTreeSet::new());
         for entry in file.package {
+            if entry.source.is_none() {
+                lock.wanted.extend(entry.dependencies.iter().cloned());
+            }
             match entry.read() {
                 Ok(Some(read)) if !seen.insert((read.vendored().folder, read.vendored().source)) => {
                     let fault = Fault::Twice(format!("{} {}", read.name, read.version));

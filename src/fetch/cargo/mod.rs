@@ -73,6 +73,8 @@ impl Request {
 pub struct Lock {
     /// The crates, in the order of the file.
     pub crates: Vec<Crate>,
+    /// What the workspace's own packages name, as the file has it.
+    wanted: BTreeSet<String>,
 }
 
 /// One crate of a lock.
@@ -123,6 +125,19 @@ pub struct Vendored {
 }
 
 impl Lock {
+    /// Lists the crates of crates.io that the workspace's own packages ask for; the others are there for these.
+    pub fn direct(&self) -> impl Iterator<Item = super::Request> {
+        let is_wanted = |one: &&Crate| {
+            let named = |wanted: &String| {
+                let mut words = wanted.split(' ');
+                words.next() == Some(&one.name) && words.next().is_none_or(|version| version == one.version)
+            };
+            matches!(one.origin, Origin::Registry(_)) && self.wanted.iter().any(named)
+        };
+        let request = |one: &Crate| crates::Request { name: one.name.clone(), version: one.version.clone() };
+        self.crates.iter().filter(is_wanted).map(move |one| super::Request::Crates(request(one)))
+    }
+
     /// Lists the git repositories, each once.
     pub fn repositories(&self) -> BTreeSet<&Repository> {
         let git = self.crates.iter().filter_map(|one| match &one.origin {

@@ -78,6 +78,16 @@ pub enum Error {
     ))]
     Expired { url: String, moment: String, until: String },
 
+    #[error("`{file}` can't be used as Debian's tracker data: {reason}")]
+    #[diagnostic(help(
+        "take the JSON of https://security-tracker.debian.org/tracker/data/json, or `data/DSA/list` of the tracker's repository"
+    ))]
+    Tracker { file: String, reason: String },
+
+    #[error("Debian's tracker data says nothing of the release `{release}`")]
+    #[diagnostic(help("take newer tracker data; it knows releases by their code names, such as `bookworm`"))]
+    UnknownRelease { release: String },
+
     #[error("the suite has no package `{name}` on {arch}{}", near.as_ref().map(|near| format!(", did you mean `{near}`?")).unwrap_or_default())]
     UnknownPackage { name: String, arch: Arch, near: Option<String> },
 

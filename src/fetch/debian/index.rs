@@ -22,12 +22,12 @@ struct Span {
 }
 
 /// The kept fields with a text, by their place in [`Record::spans`].
-const FIELDS: [&str; 8] =
-    ["Package", "Version", "Pre-Depends", "Depends", "Conflicts", "Breaks", "Provides", "Filename"];
+const FIELDS: [&str; 9] =
+    ["Package", "Version", "Pre-Depends", "Depends", "Conflicts", "Breaks", "Provides", "Filename", "Source"];
 
 #[derive(Debug, Clone)]
 struct Record {
-    spans: [Span; 8],
+    spans: [Span; 9],
     size: Option<u64>,
     sha256: Option<Sha256>,
     essential: bool,
@@ -192,6 +192,11 @@ impl<'a> Package<'a> {
         self.value(7)
     }
 
+    /// The source package that it was built from, and the version of that (policy 5.6.1): its own where none is said.
+    pub(super) fn source(self) -> (&'a str, &'a str) {
+        source(self.name(), self.version(), self.value(8))
+    }
+
     pub(super) fn size(self) -> u64 {
         self.record.size.expect("each kept package has one")
     }
@@ -219,6 +224,15 @@ impl<'a> Package<'a> {
     }
 }
 
+/// Reads `Source`, as policy 5.6.1 has it: `NAME` or `NAME (VERSION)`, or nothing.
+pub(super) fn source<'a>(package: &'a str, version: &'a str, field: &'a str) -> (&'a str, &'a str) {
+    match field.split_once('(') {
+        Some((name, rest)) => (name.trim_ascii(), rest.trim_ascii().trim_end_matches(')')),
+        None if field.is_empty() => (package, version),
+        None => (field, version),
+    }
+}
+
 /// A stanza while it is read.
 struct Stanza {
     record: Option<Record>,
@@ -243,7 +257,7 @@ impl Stanza {
         let colon = line.iter().position(|byte| *byte == b':').ok_or("a line is no field")?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let record = self.record.get_or_insert_with(|| Record {
-            spans: [Span::default(); 8],
+            spans: [Span::default(); 9],
             size: None,
             sha256: None,
             essential: false,

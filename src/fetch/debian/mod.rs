@@ -16,18 +16,22 @@ mod closure;
 mod error;
 mod explain;
 mod index;
+mod newest;
 mod pin;
 mod relation;
 mod release;
 pub(super) mod signature;
+mod tracker;
 mod universe;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
+pub use newest::{Known, Newest, SourcePackage, source_of};
 pub use pin::{IndexPin, NotAPackagePin, PackagePin, PocketPin, SuitePin};
 pub use signature::Key;
+pub use tracker::{Finding, Tracker};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -38,6 +42,9 @@ use self::universe::Universe;
 use super::{Context, Expected};
 use crate::base::{Arch, Digest, Name, Sha256};
 use crate::{fetch, store};
+
+/// The moment under which snapshot.debian.org has what it took last.
+pub(super) const NOW: &str = "now";
 
 /// One release file of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,13 +170,23 @@ impl PackagePin {
     }
 }
 
+/// Pins a package as its index has it.
+fn pinned(archive: &str, package: index::Package<'_>) -> PackagePin {
+    PackagePin {
+        archive: archive.to_owned(),
+        path: package.path().to_owned(),
+        size: package.size(),
+        sha256: package.sha256(),
+    }
+}
+
 /// An index that is read when first asked for.
 type Slot = Arc<Mutex<Option<Arc<Index>>>>;
 
 /// Indices in memory. Whoever holds this pays for each index once.
 #[derive(Debug, Default)]
 pub struct Indices {
-    read: Mutex<BTreeMap<Sha256, Slot>>,
+    slots: Mutex<BTreeMap<Sha256, Slot>>,
 }
 
 impl Indices {
@@ -183,13 +200,8 @@ impl Indices {
         wants: &[String],
         context: &Context<'_>,
     ) -> Result<Vec<PackagePin>, fetch::Error> {
-        let of = |pocket: &'_ PocketPin| pocket.indices.iter().filter(|index| index.arch == arch).count();
-        let jobs = pin.pockets.iter().flat_map(|pocket| {
-            pocket.indices.iter().filter(|index| index.arch == arch).map(move |index| (pocket, index))
-        });
-        let read = each(jobs, |(pocket, index)| self.index(pocket, index, moment, context))?;
-        let archives = pin.pockets.iter().flat_map(|pocket| std::iter::repeat_n(&pocket.archive, of(pocket)));
-        let indices = archives.zip(read.iter().map(Arc::as_ref)).collect();
+        let read = self.read(pin, moment, arch, context)?;
+        let indices = read.iter().map(|(archive, index)| (archive, index.as_ref())).collect();
 
         let universe = Universe::new(arch, indices, wants)?;
         let graph = universe.graph(wants)?;
@@ -200,12 +212,7 @@ impl Indices {
         chosen.sort_by_key(|one| one.package.name());
         let pins = chosen.into_iter().map(|one| {
             let package = one.package;
-            let pin = PackagePin {
-                archive: one.archive.to_string(),
-                path: package.path().to_owned(),
-                size: package.size(),
-                sha256: package.sha256(),
-            };
+            let pin = pinned(one.archive.as_str(), package);
             // The lock must be able to say it.
             pin.to_string().parse::<PackagePin>().map_err(|error| fetch::Error::Malformed {
                 url: format!("{}:{}", one.archive, package.path()),
@@ -213,6 +220,22 @@ impl Indices {
             })
         });
         pins.collect()
+    }
+
+    /// Reads a suite's indices of one architecture; gives each with its archive.
+    fn read(
+        &self,
+        pin: &SuitePin,
+        moment: &str,
+        arch: Arch,
+        context: &Context<'_>,
+    ) -> Result<Vec<(Name, Arc<Index>)>, fetch::Error> {
+        let jobs = pin.pockets.iter().flat_map(|pocket| {
+            pocket.indices.iter().filter(|index| index.arch == arch).map(move |index| (pocket, index))
+        });
+        each(jobs, |(pocket, index)| {
+            Ok((pocket.archive.clone(), self.index(pocket, index, moment, context)?))
+        })
     }
 
     fn index(
@@ -223,7 +246,7 @@ impl Indices {
         context: &Context<'_>,
     ) -> Result<Arc<Index>, fetch::Error> {
         let slot =
-            Arc::clone(self.read.lock().expect("no panic while held").entry(index.sha256).or_default());
+            Arc::clone(self.slots.lock().expect("no panic while held").entry(index.sha256).or_default());
         let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(read) = &*slot {
             return Ok(Arc::clone(read));

@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use pgp::composed::SignedPublicKey;
 
-use super::{Error, Pocket, signature};
+use super::{Error, NOW, Pocket, signature};
 use crate::base::Sha256;
 use crate::fetch::network::public;
 use crate::fetch::{self, Context};
@@ -25,7 +25,7 @@ pub(super) struct Release {
     /// Size and hash of each file, by path below the pocket's folder.
     pub(super) files: BTreeMap<String, (u64, Sha256)>,
     names: Vec<String>,
-    date: Timestamp,
+    pub(super) date: Timestamp,
     until: Option<Timestamp>,
 }
 
@@ -62,11 +62,7 @@ pub(super) fn find(
             Err(error) => return Err(error),
         };
         let url = public(&place);
-        let release = read(&url, &bytes, keys)?;
-        if !release.names.contains(&pocket.suite) {
-            let reason = format!("it is the release of `{}`", release.names.join("`, `"));
-            return Err(fetch::Error::Malformed { url, reason });
-        }
+        let release = read_of(pocket, &url, &bytes, keys)?;
         if release.date > at {
             newer.push((url, release.date));
             continue;
@@ -84,6 +80,34 @@ pub(super) fn find(
         Some(error) => Err(error.into()),
         None => Err(fetch::Error::Nowhere { who: file, tried }),
     }
+}
+
+/// Finds the newest release of a pocket: the one of the first mirror that answers; snapshot.debian.org's where the host
+/// has none.
+pub(super) fn newest(
+    pocket: &Pocket,
+    keys: &[SignedPublicKey],
+    context: &Context<'_>,
+) -> Result<Release, fetch::Error> {
+    let file = format!("{}:dists/{}/InRelease", pocket.archive, pocket.suite);
+    let places = context.network.places(&file, Some(NOW));
+    let bytes = context.network.get_small(&file, &places, context)?;
+    read_of(pocket, &file, &bytes, keys)
+}
+
+/// Verifies and parses a release file, which must be the pocket's.
+fn read_of(
+    pocket: &Pocket,
+    url: &str,
+    bytes: &[u8],
+    keys: &[SignedPublicKey],
+) -> Result<Release, fetch::Error> {
+    let release = read(url, bytes, keys)?;
+    if !release.names.contains(&pocket.suite) {
+        let reason = format!("it is the release of `{}`", release.names.join("`, `"));
+        return Err(fetch::Error::Malformed { url: url.to_owned(), reason });
+    }
+    Ok(release)
 }
 
 /// Verifies and parses a release file.

@@ -237,7 +237,7 @@ fn unreadable(package: Package<'_>, group: &str) -> fetch::Error {
 }
 
 /// Orders versions; what is no version comes first.
-fn order(one: &str, other: &str) -> Ordering {
+pub(super) fn order(one: &str, other: &str) -> Ordering {
     match (one.parse::<Version>(), other.parse::<Version>()) {
         (Ok(one), Ok(other)) => one.cmp(&other),
         (Ok(_), Err(_)) => Ordering::Greater,

@@ -21,6 +21,7 @@ mod wire;
 
 pub use error::Error;
 pub use id::{Id, NotAnId};
+pub(super) use remote::tags;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,19 @@ impl Request {
     /// Tells whether the request is for a commit by its name, which is a hash.
     pub(super) fn names_commit(&self) -> bool {
         matches!(self.want, Want::Rev(_))
+    }
+
+    /// Gives the tag that is wanted; else tells whether a branch is.
+    pub(super) fn tag(&self) -> Result<&str, bool> {
+        match &self.want {
+            Want::Tag(tag) => Ok(tag),
+            Want::Branch(_) => Err(true),
+            Want::Rev(_) => Err(false),
+        }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Gives the repository's URL as it may be shown.

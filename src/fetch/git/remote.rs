@@ -39,25 +39,60 @@ impl<'a> Job<'a> {
     pub(super) fn obtain(&self, place: &str, want: &Want, pinned: Option<Id>) -> Result<Repository, Trouble> {
         let unfit =
             |reason: git2::Error| Trouble::Final(Error::Work { reason: reason.message().to_owned() }.into());
-        wire::prepare().map_err(|error| Trouble::Final(error.into()))?;
         let scratch = self.context.store.scratch().map_err(|error| Trouble::Final(error.into()))?;
         let git = git2::Repository::init_bare(scratch.path().join("repository")).map_err(unfit)?;
-        let network = self.context.network;
-        let commit = if is_local(place) {
-            let url = reqwest::Url::parse(place).ok().filter(|url| url.to_file_path().is_ok());
-            let url = url.ok_or_else(|| Trouble::Lasting("is no path of this machine".to_owned()))?;
-            Fetch { job: self, git: &git, url: url.as_str(), wire: None }.commit(want, pinned)?
-        } else {
-            if let Some(why) = super::modules::refused(place) {
-                return Err(Trouble::Lasting(why.to_owned()));
-            }
-            let _slot = network.slot(place, self.context.cancel)?;
-            let wire = Wire::new(network.client()?, place, self.context.cancel);
-            let fetch = Fetch { job: self, git: &git, url: wire::URL, wire: Some(&wire) };
-            wire.during(|| fetch.commit(want, pinned))?
-        };
+        let commit = at(place, self.context, |url, wire| {
+            Fetch { job: self, git: &git, url, wire }.commit(want, pinned)
+        })?;
         Ok(Repository { git, commit, _scratch: scratch })
     }
+}
+
+/// Does something with libgit2 at a place: by the URL that libgit2 is to use, over the wire unless it is on this machine.
+fn at<T>(
+    place: &str,
+    context: &Context<'_>,
+    work: impl FnOnce(&str, Option<&Wire>) -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    wire::prepare().map_err(|error| Trouble::Final(error.into()))?;
+    if is_local(place) {
+        let url = reqwest::Url::parse(place).ok().filter(|url| url.to_file_path().is_ok());
+        let url = url.ok_or_else(|| Trouble::Lasting("is no path of this machine".to_owned()))?;
+        return work(url.as_str(), None);
+    }
+    if let Some(why) = super::modules::refused(place) {
+        return Err(Trouble::Lasting(why.to_owned()));
+    }
+    let network = context.network;
+    let _slot = network.slot(place, context.cancel)?;
+    let wire = Wire::new(network.client()?, place, context.cancel);
+    wire.during(|| work(wire::URL, Some(&wire)))
+}
+
+/// Says what was wrong: what the wire saw, else what libgit2 or the server says.
+fn trouble(error: &git2::Error, wire: Option<&Wire>) -> Trouble {
+    let seen = wire.and_then(Wire::trouble);
+    seen.unwrap_or_else(|| Trouble::Lasting(printable(error.message())))
+}
+
+/// Lists the tags of the repository at `url`, or at a mirror of it, without bringing anything of it.
+pub(in crate::fetch) fn tags(url: &str, context: &Context<'_>) -> Result<Vec<String>, crate::fetch::Error> {
+    let list = |place: &str| {
+        at(place, context, |url, wire| {
+            let heads = || {
+                let mut remote = git2::Remote::create_detached(url)?;
+                remote.connect(Direction::Fetch)?;
+                let heads = remote.list()?.iter().map(|head| head.name().to_owned());
+                Ok(heads.collect::<Vec<_>>())
+            };
+            heads().map_err(|error| trouble(&error, wire))
+        })
+    };
+    context.network.allowed(url)?;
+    let heads = context.network.try_all(url, &context.network.places(url, None), list, context)?;
+    // A peeled tag is listed a second time.
+    let tags = heads.iter().filter_map(|head| head.strip_prefix("refs/tags/"));
+    Ok(tags.filter(|tag| !tag.ends_with("^{}")).map(str::to_owned).collect())
 }
 
 /// A repository on its way.
@@ -170,10 +205,8 @@ impl Fetch<'_> {
         result
     }
 
-    /// Says what was wrong: what the wire saw, else what libgit2 or the server says.
     fn trouble(&self, error: &git2::Error) -> Trouble {
-        let seen = self.wire.and_then(Wire::trouble);
-        seen.unwrap_or_else(|| Trouble::Lasting(printable(error.message())))
+        trouble(error, self.wire)
     }
 }
 

@@ -659,3 +659,24 @@ fn nobodys_configuration_is_read() {
     }
     assert!(found.is_empty(), "{found:?}");
 }
+
+#[test]
+fn tags_are_listed_and_nothing_is_brought() {
+    let upstream = Upstream::new();
+    let repo = upstream.repository("r");
+    let id = repo.file("main", "text");
+    for name in ["v1.0", "shim/v2.0"] {
+        repo.0.reference(&format!("refs/tags/{name}"), id, true, "").unwrap();
+    }
+    let who = git2::Signature::new("a", "a@example.org", &git2::Time::new(0, 0)).unwrap();
+    repo.0.tag("v1.1", &repo.0.find_object(id, None).unwrap(), &who, "annotated", false).unwrap();
+    for url in [upstream.url("r"), format!("file://{}", upstream.path("r").display())] {
+        let mut tags = online(|context| tags(&url, context)).unwrap();
+        tags.sort();
+        assert_eq!(tags, ["shim/v2.0", "v1.0", "v1.1"], "{url}");
+    }
+    assert_eq!(upstream.wanted(), [""; 0]);
+    let url = upstream.url("none");
+    let error = online(|context| tags(&url, context)).unwrap_err();
+    assert_eq!(error.to_string(), format!("no place has `{url}`\n  {url}: 404 Not Found"));
+}

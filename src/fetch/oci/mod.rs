@@ -27,6 +27,7 @@ mod error;
 mod reference;
 mod referrers;
 mod remote;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use error::Error;
 pub use reference::Reference;
 pub use referrers::{by_digest, named, referrers, tagged};
 pub(super) use remote::Access;
+pub use tags::{at_tag, tags};
 
 use std::collections::BTreeMap;
 

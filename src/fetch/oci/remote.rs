@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
+use percent_encoding::percent_decode_str;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
@@ -56,7 +57,7 @@ impl Place {
         let host = base.host_str()?.to_owned();
         let host = base.port().map_or(host.clone(), |port| format!("{host}:{port}"));
         let own = (!base.username().is_empty()).then(|| {
-            let plain = |text: &str| percent_decoded(text);
+            let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
             (plain(base.username()), plain(base.password().unwrap_or_default()))
         });
         base.set_username("").ok()?;
@@ -78,25 +79,6 @@ impl Place {
     fn prefix(&self) -> String {
         format!("{}v2/{}/", self.base, self.repository)
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let hex = after.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Tells whether a host is this machine, where nobody listens on the way.
@@ -144,6 +126,12 @@ impl<'a> Remote<'a> {
     /// Brings the list of what is attached to an image.
     pub(super) fn list(&self, image: &Sha256) -> Result<Digest, FetchError> {
         self.small("referrers", &image.oci(), None)
+    }
+
+    /// Brings a part of the list of tags: at most `count`, those behind `last`.
+    pub(super) fn tags(&self, count: usize, last: Option<&str>) -> Result<Digest, FetchError> {
+        let last = last.map(|last| format!("&last={last}")).unwrap_or_default();
+        self.small("tags", &format!("list?n={count}{last}"), None)
     }
 
     /// Brings a manifest by its digest.

@@ -232,13 +232,24 @@ impl Archive {
     }
 
     pub(super) fn pin_with(&self, suites: &[&str], keys: &[Key], moment: &str) -> Result<SuitePin, Error> {
+        self.snapshot(suites, keys, moment, |snapshot, context| snapshot.pin(context))
+    }
+
+    /// Does something with a snapshot of suites.
+    pub(super) fn snapshot<R>(
+        &self,
+        suites: &[&str],
+        keys: &[Key],
+        moment: &str,
+        work: impl FnOnce(&Snapshot<'_>, &Context<'_>) -> R,
+    ) -> R {
         let pockets: Vec<_> = suites
             .iter()
             .map(|suite| Pocket { archive: Name::new("debian").unwrap(), suite: (*suite).to_owned() })
             .collect();
         let components = ["main".to_owned()];
         let snapshot = Snapshot { moment, components: &components, pockets: &pockets, keys };
-        self.context(&self.network(), |context| snapshot.pin(context))
+        self.context(&self.network(), |context| work(&snapshot, context))
     }
 
     /// Resolves in `stable`, and gives `name version` of each package.

@@ -2,4 +2,5 @@
 
 mod archive;
 mod closure;
+mod newest;
 mod pin;
