@@ -12,7 +12,7 @@
 //! What was named is spoken to or nothing is: there is no falling back from a named engine to another one.
 //!
 //! Over ssh the engine is reached as Docker's client does it, by the user's own `ssh` with his settings and keys: see
-//! [`ssh`](self::ssh). Never: a password asked for, a key or certificate kept.
+//! [`ssh`]. Never: a password asked for, a key or certificate kept.
 
 mod context;
 mod error;

@@ -1,12 +1,12 @@
 //! Gates: what would only fail in a pod is found in the image's files, and said in one sentence.
 //!
 //! In goes an [`Image`]: the tree that its containers see, where containerd's configuration is, and its description
-//! ([`node::Node`](crate::node::Node)) where there is one. Out comes a [`Report`]: which gates ran, which were left out
+//! ([`crate::node::Node`]) where there is one. Out comes a [`Report`]: which gates ran, which were left out
 //! and why, and what each found. A build runs the gates as a step of its plan and fails; `nodeimg lint` shows the report
 //! for any image.
 //!
 //! A gate is a pure function over a [`View`] of the image and stands in a file of its own; [`GATES`] is the only list.
-//! One thing is run: the image's own containerd prints the configuration that it makes of its files ([`dump()`]), in the
+//! One thing is run: the image's own containerd prints the configuration that it makes of its files ([`mod@dump`]), in the
 //! sandbox, in a root of the image's own files. Never: network, a link followed out of the image, a program of the image
 //! outside of the sandbox.
 

@@ -1,7 +1,7 @@
 //! Trees become an OCI image, the same bytes everywhere.
 //!
 //! In goes a [`Spec`]: a name, a platform, a configuration and trees of the store, lowest first. Out comes the
-//! image as a [`Tree`] of the store, which is an OCI image layout and, as one file ([`archive`]), both an OCI
+//! image as a [`Tree`] of the store, which is an OCI image layout and, as one file ([`archive()`]), both an OCI
 //! archive and a docker-archive:
 //!
 //! ```text

@@ -2,7 +2,7 @@
 //!
 //! In goes a [`Project`]; out come its recipes together with their pins ([`load`]), or every way in which the two
 //! don't fit, field by field. [`load`] never speaks to the network: a lock holds each request as it was answered,
-//! so the difference is had by comparing. [`resolve`] is the one place that asks the network: it keeps each pin
+//! so the difference is had by comparing. [`resolve()`] is the one place that asks the network: it keeps each pin
 //! whose request is as it was and has the rest answered by a [`Resolver`], so that locking again without a change
 //! changes nothing.
 //!

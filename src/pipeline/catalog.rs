@@ -1,7 +1,7 @@
 //! What node images there are: `out/catalog.json`, for people who choose one and for programs.
 //!
 //! An entry says what an image *is*, out of its layers ([`node::Survey`]) and of what its recipe names, and which kinds
-//! it was booted by, out of the project's own record ([`record`]). Nothing is measured or asked, so the same project
+//! it was booted by, out of the project's own record ([`record()`]). Nothing is measured or asked, so the same project
 //! gives the same bytes. A build replaces the entries of the images that it built and keeps those of the project's
 //! other node images.
 

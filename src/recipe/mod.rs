@@ -13,7 +13,7 @@
 //! patches/PACKAGE/…             patches, named by `build.patches`
 //! ```
 //!
-//! A good recipe costs one pass of `serde`. Only when that fails is the document held against the [`schema`] of
+//! A good recipe costs one pass of `serde`. Only when that fails is the document held against the [`schema()`] of
 //! its type, which finds all faults at once, and places are looked up in the text by path (`document`), so that
 //! the types carry no spans.
 

@@ -1,7 +1,7 @@
 //! Layers of an OCI image, laid over each other: what a container of the image sees.
 //!
 //! Layers come from anybody's tools, so their rules are those that containerd applies them by (image-spec, layer.md;
-//! containerd, `pkg/archive`), not those of [`super::archive`]:
+//! containerd, `pkg/archive`), not those of [`super::archive()`]:
 //!
 //! | in a layer | becomes |
 //! | --- | --- |

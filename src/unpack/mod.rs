@@ -1,6 +1,6 @@
 //! Archives and patches become trees.
 //!
-//! In go a blob of the store and [`Options`], out comes a [`Tree`] whose files are blobs of the store. The
+//! In go a blob of the store and [`Options`], out comes a [`Tree`](crate::store::Tree) whose files are blobs of the store. The
 //! format is found by content: tar (plain, gzip, xz, zstd), zip, and Debian packages. Input is hostile:
 //! nothing is written but blobs, so no name in an archive can reach the file system of this machine.
 //!

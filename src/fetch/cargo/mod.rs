@@ -2,7 +2,7 @@
 //!
 //! In goes a `Cargo.lock` beside the recipe ([`Lock::parse`]); out come the requests and pins of what it lists: crates
 //! of crates.io by the checksum that stands in it, git dependencies by their commit, whose pins stand in nodeimg's own
-//! lock because a commit's name is not enough to trust. [`vendor`] lays what was brought and unpacked out as cargo's
+//! lock because a commit's name is not enough to trust. [`vendor()`] lays what was brought and unpacked out as cargo's
 //! directory sources (cargo's reference, "Source Replacement"), and [`Lock::config`] is the configuration that makes
 //! cargo take everything from there:
 //!

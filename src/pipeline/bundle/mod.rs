@@ -1,4 +1,4 @@
-//! Bundles of a project: what goes into one ([`pack`]), and a build out of nothing else ([`open`]).
+//! Bundles of a project: what goes into one ([`pack()`]), and a build out of nothing else ([`open`]).
 //!
 //! What goes in is found by planning: for each machine that the bundle can be used on, the targets' steps say which files
 //! are fetched. The project's own files are tried out in a folder of their own first, and must give the same steps.

@@ -1,5 +1,5 @@
-//! The recipes that nodeimg comes with, and what people make of them: projects ([`init`]) and further runtimes of a
-//! project ([`add`]).
+//! The recipes that nodeimg comes with, and what people make of them: projects ([`init()`]) and further runtimes of a
+//! project ([`add()`]).
 //!
 //! What is written is the recipes themselves with all that they need, their patches and locks, so that a project is
 //! whole from then on: nothing refers back to the library. Everything is tried in a folder of its own first, as a whole
