@@ -101,3 +101,17 @@ fn a_key_must_be_there_and_be_the_one_that_it_is_named_after() {
         told.stderr
     );
 }
+
+#[test]
+fn a_signature_is_looked_for_beside_each_place_of_the_file() {
+    let (world, key) = signed();
+    world.edit(
+        "project/recipes/packages/hello.toml",
+        "url = \"https://upstream.example/hello-{version}.tar.gz\"",
+        "url = \"file:///nowhere/hello-{version}.tar.gz\"\nalso = [\"https://upstream.example/hello-{version}.tar.gz\"]",
+    );
+    let told = world.run(&["lock", "hello"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let lock = world.read("project/lockfiles/packages/hello.toml");
+    assert!(lock.contains(&format!("signer = \"{key}\"\n")), "{lock}");
+}

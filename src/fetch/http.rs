@@ -111,6 +111,18 @@ impl Request {
     }
 
     pub(super) fn places(&self, network: &Network) -> Vec<String> {
-        std::iter::once(&self.url).chain(&self.also).flat_map(|url| network.places(url, None)).collect()
+        self.urls().flat_map(|url| network.places(url, None)).collect()
+    }
+
+    /// Lists the places of a signature: beside each place of the file, where it is beside the first.
+    pub(super) fn signature_places(&self, signature: &Signature, network: &Network) -> Vec<String> {
+        match signature.url.strip_prefix(&self.url) {
+            Some(end) => self.urls().flat_map(|url| network.places(&format!("{url}{end}"), None)).collect(),
+            None => network.places(&signature.url, None),
+        }
+    }
+
+    pub(super) fn urls(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.url).chain(&self.also)
     }
 }

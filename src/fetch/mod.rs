@@ -275,7 +275,11 @@ impl Request {
     ) -> Result<Pin, Error> {
         let pin = self.resolve(context)?;
         let file = pin.fetch(self, context)?;
-        let signer = signature.check(&file, key, context)?;
+        let places = match self {
+            Request::Http(request) => request.signature_places(signature, context.network),
+            _ => context.network.places(&signature.url, None),
+        };
+        let signer = signature.check(&file, &places, key, context)?;
         Ok(Pin { size: Some(file.size), signer: Some(signer), ..pin })
     }
 

@@ -76,9 +76,11 @@ impl JsonSchema for Fingerprint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Signature {
-    /// Where the detached signature is. `{url}` at its beginning is the file's own URL: `{url}.asc`.
+    /// Where the detached signature is. `{url}` at its beginning is the file's own URL, and each place of `also` that has
+    /// the file: `{url}.asc`.
     pub url: String,
-    /// The fingerprint of the key that signs, itself or by a subkey. The key lies in `recipes/keys/FINGERPRINT.asc`.
+    /// The fingerprint of the key that signs, itself or by a subkey; or of a subkey that alone may. The key lies in
+    /// `recipes/keys/FINGERPRINT.asc`.
     pub key: Fingerprint,
 }
 
@@ -88,25 +90,33 @@ impl Signature {
         format!("{}.asc", self.key)
     }
 
-    /// Checks the signature of a file of the store; gives the fingerprint of the key or subkey that made it. `armored`
-    /// is what the key's file has.
+    /// Checks the signature of a file of the store; gives the fingerprint of the key or subkey that made it. `places` are
+    /// where it may be had, `armored` is what the key's file has.
     pub(super) fn check(
         &self,
         file: &Digest,
+        places: &[String],
         armored: &[u8],
         context: &Context<'_>,
     ) -> Result<Fingerprint, Error> {
         let keys = signature::keys(&[(format!("recipes/keys/{}", self.key_file()), armored.to_vec())])?;
-        let keys: Vec<_> =
-            keys.into_iter().filter(|key| signature::fingerprint(key) == self.key.to_string()).collect();
+        let named = self.key.to_string();
+        let keys: Vec<_> = keys.into_iter().filter(|key| signature::is_named(key, &named)).collect();
         if keys.is_empty() {
             let file = format!("recipes/keys/{}", self.key_file());
-            return Err(super::debian::Error::OtherKey { file, key: self.key.to_string() }.into());
+            return Err(super::debian::Error::OtherKey { file, key: named }.into());
         }
-        let text = context.network.get_small(&self.url, &context.network.places(&self.url, None), context)?;
+        let text = context.network.get_small(&self.url, places, context)?;
         // Read once by who verifies: what is hashed is what is in the store.
         let content = context.store.verified_reader(file)?;
         let signer = signature::detached(&self.url, &text, content, &keys)?;
+        // A subkey that is named is meant alone, a key with its subkeys.
+        let is_key = keys.iter().any(|key| signature::fingerprint(key) == named);
+        if !is_key && signer != named {
+            return Err(
+                super::debian::Error::OtherSigner { url: self.url.clone(), signers: vec![signer] }.into()
+            );
+        }
         Ok(signer.parse().expect("keys of version 4 have such fingerprints, and others were not found"))
     }
 }

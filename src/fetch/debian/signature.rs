@@ -83,7 +83,14 @@ pub(super) fn verify(
     })
 }
 
-/// Gives a key's fingerprint.
+/// Tells whether a key, or one of its subkeys, has a fingerprint.
+pub(in crate::fetch) fn is_named(key: &SignedPublicKey, fingerprint: &str) -> bool {
+    let mut all = std::iter::once(key.primary_key.fingerprint())
+        .chain(key.public_subkeys.iter().map(|subkey| subkey.key.fingerprint()));
+    all.any(|print| format!("{print:X}") == fingerprint)
+}
+
+/// Gives a key's fingerprint, not its subkeys'.
 pub(in crate::fetch) fn fingerprint(key: &SignedPublicKey) -> String {
     format!("{:X}", key.primary_key.fingerprint())
 }

@@ -56,10 +56,7 @@ impl Request {
     /// Asks upstream for the versions that could stand at [`VERSION`].
     pub fn releases(&self, context: &Context<'_>) -> Result<Releases, Unlisted> {
         match self {
-            Request::Http(request) => {
-                let urls: Vec<_> = std::iter::once(&request.url).chain(&request.also).collect();
-                of_urls(&self.to_string(), &urls, context)
-            }
+            Request::Http(request) => of_urls(&self.to_string(), request.urls(), context),
             Request::Git(request) => match request.tag() {
                 Ok(tag) => {
                     let template = Template::new(tag).ok_or(Unlisted::Fixed)?;
@@ -85,7 +82,7 @@ impl Request {
     /// Names the Debian source package whose original archive answers the request, and upstream's version in it.
     pub fn debian_source(&self) -> Option<SourcePackage> {
         let Request::Http(request) = self else { return None };
-        std::iter::once(&request.url).chain(&request.also).find_map(|url| {
+        request.urls().find_map(|url| {
             let (_, version) = template::original(url)?;
             Some(SourcePackage { name: debian::source_of(url)?.to_owned(), version })
         })
@@ -103,7 +100,11 @@ pub fn newer_tag(tag: &str, tags: &[String]) -> Option<Newer> {
 }
 
 /// Asks at one place after the other until one lists something.
-fn of_urls(who: &str, urls: &[&String], context: &Context<'_>) -> Result<Releases, Unlisted> {
+fn of_urls<'a>(
+    who: &str,
+    urls: impl Iterator<Item = &'a String>,
+    context: &Context<'_>,
+) -> Result<Releases, Unlisted> {
     let (mut nothing, mut tried) = (None, Vec::new());
     for url in urls {
         let (url, own) =

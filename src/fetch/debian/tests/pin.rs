@@ -5,6 +5,7 @@ use super::archive::{Archive, By, DATE, MOMENT, Signer};
 use crate::base::{Arch, Digest, Sha256};
 use crate::fetch::Error;
 use crate::fetch::debian::signature::{self, Signed};
+use crate::fetch::upstream::Signature;
 
 const RELEASE: &str = "debian/dists/stable/InRelease";
 const NEWER: &str = "Sun, 12 Jul 2026 08:00:00 UTC";
@@ -277,6 +278,34 @@ fn files_are_signed_by_themselves_too() {
     assert!(error.ends_with("\n  it expired at 20260507T101637Z"), "{error}");
     let error = check(&signer, b"nothing", b"file").unwrap_err();
     assert!(error.starts_with("`x.asc` is no signature: "), "{error}");
+}
+
+#[test]
+fn a_key_signs_by_its_subkeys_and_a_subkey_alone() {
+    let archive = Archive::new();
+    let file = archive.store.put_bytes(b"file").unwrap();
+    let place = format!("file://{}", archive.path("file.asc").display());
+    let check = |named: By, by: By| {
+        archive.write("file.asc", &archive.signer.detached(by, SignatureType::Binary, b"file"));
+        let key = archive.signer.fingerprint(named).parse().unwrap();
+        let signature = Signature { url: "x.asc".to_owned(), key };
+        let (_, armored) = archive.signer.file();
+        let checked = archive.snapshot(&[], &[], MOMENT, |_, context| {
+            signature.check(&file, std::slice::from_ref(&place), &armored, context)
+        });
+        checked.map(|signer| signer.to_string()).map_err(|error| error.to_string())
+    };
+    let print = |by: By| archive.signer.fingerprint(by);
+    assert_eq!(check(By::Primary, By::Primary), Ok(print(By::Primary)));
+    assert_eq!(check(By::Primary, By::Subkey), Ok(print(By::Subkey)));
+    assert_eq!(check(By::Subkey, By::Subkey), Ok(print(By::Subkey)));
+    assert_eq!(
+        check(By::Subkey, By::Primary),
+        Err(format!(
+            "the signature `x.asc` is by another key than the recipe's\n  signed by: {}",
+            print(By::Primary)
+        ))
+    );
 }
 
 #[test]
