@@ -15,9 +15,10 @@ fn a_change_is_shown_where_it_was_made() {
      since hello:root:unpack, hello:source:hello, greeting:root:unpack were not made before
       then hello:root, hello:patched:hello, hello, plain:layer:programs and 5 more
 ";
+    let nothing = "       why plain is there; nothing was made anew for it\n";
     assert_eq!(world.run(&["why"]), said(new));
     world.made(&[]);
-    assert_eq!(world.run(&["why"]), said("       why plain is there and was made once\n"));
+    assert_eq!(world.run(&["why"]), said(nothing));
 
     world.edit(
         "project/recipes/packages/hello.toml",
@@ -50,6 +51,15 @@ fn a_change_is_shown_where_it_was_made() {
         json!([{ "step": "greeting", "reason": "changed", "changes": [change("2", "3")] }])
     );
     assert_eq!(document["pending"], true);
+    // Back to what was made before all of it: that is only taken again.
+    world.edit("project/recipes/packages/greeting.toml", "version = \"3\"", "version = \"2\"");
+    let recipe = world.read("project/recipes/packages/hello.toml");
+    world.write(
+        "project/recipes/packages/hello.toml",
+        recipe.replace("cat hello > \"$OUT/usr/bin/hello\" && chmod 755", "cp hello"),
+    );
+    assert_eq!(world.made(&[]), [""; 0]);
+    assert_eq!(world.run(&["why"]), said(nothing));
     let unknown = world.run(&["why", "helo"]);
     assert_eq!(
         unknown,

@@ -69,7 +69,7 @@ fn told(plan: &Plan, why: &Why, name: &str) -> String {
         (true, _) if why.causes.iter().all(is_new) => format!("{:>10} {name} would be made\n", "why"),
         (true, _) => format!("{:>10} {name} would be made anew\n", "why"),
         (false, false) => format!("{:>10} {name} is there; it was last made anew\n", "why"),
-        (false, true) => return format!("{:>10} {name} is there and was made once\n", "why"),
+        (false, true) => return format!("{:>10} {name} is there; nothing was made anew for it\n", "why"),
     };
     let mut lines = head;
     let new: Vec<_> =

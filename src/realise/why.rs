@@ -83,6 +83,10 @@ fn last(plan: &Plan, wanted: &[StepId], store: &Store) -> Result<Why, Error> {
         }
         let (before, now) = (explain::before(store, plan, step)?, explain::remembered(store, plan, step)?);
         let (Some(before), Some(now)) = (before, now) else { continue };
+        // What was made last may have been another state of the recipes; then this one was only taken again.
+        if now != explain::fields(plan, step) {
+            continue;
+        }
         let changes = changes(&before, &now);
         let inputs = plan.steps[step].inputs.iter().enumerate();
         let moved =

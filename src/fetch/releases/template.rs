@@ -12,16 +12,22 @@ impl Template {
         text.contains(VERSION).then(|| Self(text.to_owned()))
     }
 
-    /// Finds the version that a name has in the template's place.
+    /// Finds the version that a name has in the template's place. An archive may be packed in another way.
     pub(super) fn version(&self, name: &str) -> Option<String> {
-        let places = self.0.matches(VERSION).count();
-        let fixed = self.0.len() - places * VERSION.len();
+        let end = |name: &str| ENDS.into_iter().find(|end| name.ends_with(end)).unwrap_or_default();
+        let (own, other) = (end(&self.0), end(name));
+        if own.is_empty() != other.is_empty() {
+            return None;
+        }
+        let (template, name) = (&self.0[..self.0.len() - own.len()], &name[..name.len() - other.len()]);
+        let places = template.matches(VERSION).count();
+        let fixed = template.len() - places * VERSION.len();
         let length = name.len().checked_sub(fixed)? / places;
-        let start = self.0.find(VERSION)?;
+        let start = template.find(VERSION)?;
         let version = name.get(start..start + length)?;
         let is_plain = version.starts_with(|c: char| c.is_ascii_digit())
             && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_~+".contains(&byte));
-        (is_plain && self.0.replace(VERSION, version) == name).then(|| version.to_owned())
+        (is_plain && template.replace(VERSION, version) == name).then(|| version.to_owned())
     }
 }
 
@@ -44,8 +50,8 @@ const FORGES: [&str; 6] = [
     "/raw/refs/tags/",
 ];
 
-/// What follows a tag directly where a forge packs its tree.
-const ENDS: [&str; 5] = [".tar.gz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip"];
+/// How archives end, and what follows a tag directly where a forge packs its tree.
+const ENDS: [&str; 8] = [".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".tar.lz", ".tar", ".zip"];
 
 impl Listing {
     /// Finds where the versions of what a URL leads to are listed. Nothing where it holds no version.
@@ -91,6 +97,8 @@ mod tests {
         let version = |template: &str, name: &str| Template::new(template).unwrap().version(name);
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(version("crun-{version}.tar.gz", "crun-1.26.tar.gz"), some("1.26"));
+        assert_eq!(version("crun-{version}.tar.xz", "crun-1.26.tar.gz"), some("1.26"));
+        assert_eq!(version("crun-{version}.tar.xz", "crun-1.26"), None);
         assert_eq!(version("v{version}", "v1.0-rc.1"), some("1.0-rc.1"));
         assert_eq!(version("{version}/x-{version}.gz", "1.2/x-1.2.gz"), some("1.2"));
         assert_eq!(version("{version}/x-{version}.gz", "1.2/x-1.3.gz"), None);
