@@ -22,13 +22,13 @@ pub(super) fn run(session: &Session, command: &Attest) -> Result<i32, Failure> {
         return Err(Problem::NoImage(other.to_string()).into());
     }
     let platforms = Session::platforms(&command.platforms.platform)?;
-    let sandbox = session.sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.running)?;
     let (store, network) = (session.store()?, session.network()?);
     let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
     let (built, _) = pipeline::build(&plan, &project, &out, &context)?;
     let asked = Asked { key: key.as_ref(), builder: &command.builder };
     let mut attested = Vec::new();

@@ -61,7 +61,7 @@ fn start(session: &Session, command: &Build, store: &Store) -> Result<Start, Fai
 }
 
 pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
-    let sandbox = session.sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.running)?;
     let store = session.store()?;
     // The folder that a bundle's project is in is there until the end.
     let (opened, start) = match bundle::open(session, command, &store)? {
@@ -78,7 +78,7 @@ pub(super) fn run(session: &Session, command: &Build) -> Result<i32, Failure> {
     let out = command.out.clone().unwrap_or(out);
     // People read `out/x` more easily than `./out/x`.
     let out = out.strip_prefix(".").map_or(out.clone(), Path::to_owned);
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, command.keep_going);
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, command.keep_going);
     let (built, outcome) = match forms.as_slice() {
         [] => pipeline::build(&plan, &project, &out, &context)?,
         forms => pipeline::build_into(&plan, &project, &out, forms, &context)?,

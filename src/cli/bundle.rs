@@ -34,12 +34,12 @@ fn create(session: &Session, command: &CreateBundle) -> Result<i32, Failure> {
     let since = command.since.as_deref();
     let check = bundles::check;
     let since = since.map(|path| bundles::since(path, &check, &session.cancel)).transpose()?;
-    let sandbox = session.sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.running)?;
     let project = session.project()?;
     let targets = project.targets(&command.targets)?;
     let platforms = Session::platforms(&command.platforms.platform)?;
     let (store, network) = (session.store()?, session.network()?);
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
     let order = Order {
         targets: &targets,
         wanted: &platforms.wanted,

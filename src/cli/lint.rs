@@ -15,8 +15,8 @@ use crate::recipe::{Id, Role};
 
 pub(super) fn run(session: &Session, command: &Lint) -> Result<i32, Failure> {
     let (store, network) = (session.store()?, session.network()?);
-    let sandbox = session.sandbox(&command.sandboxing)?;
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
+    let sandbox = session.sandbox(&command.running)?;
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
     let platforms = Session::platforms(command.platform.as_slice())?;
     let Linted { image, report } = match recipe(session, &command.image)? {
         Some((project, id)) => {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::arguments::{self, Common, Locking, Sandboxing};
+use super::arguments::{self, Common, Locking, Running};
 use super::failure::{Failure, Problem};
 use super::host;
 use super::progress::{Progress, Verbosity};
@@ -65,8 +65,8 @@ impl Session {
     }
 
     /// Where steps run. What was asked for is there, or it is an error: never another one.
-    pub(super) fn sandbox(&self, asked: &Sandboxing) -> Result<Box<dyn Sandbox>, Failure> {
-        Ok(match asked.sandbox {
+    pub(super) fn sandbox(&self, running: &Running) -> Result<Box<dyn Sandbox>, Failure> {
+        Ok(match running.sandbox {
             arguments::Sandbox::Namespace => Box::new(Namespace::default()),
             arguments::Sandbox::Docker => Box::new(Docker::new(Engine::connect(&self.engine())?)?),
         })

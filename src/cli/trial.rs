@@ -17,7 +17,7 @@ use crate::recipe::{Id, Project, Role};
 pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let project = session.project()?;
     let image = node_image(&project, command.image.as_deref())?;
-    let sandbox = session.sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.running)?;
     let mut names = vec![image.to_string()];
     // Before anything is built: where nothing runs there is nothing to build for.
     let engine = if command.no_cluster {
@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session, command: &Try) -> Result<i32, Failure> {
     let locked = session.locked(&project, &targets, &platforms, &command.locking, &network, &store)?;
     let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;
     let out = command.out.clone().unwrap_or_else(|| project.path().join("out"));
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
     let (built, _) = pipeline::build(&plan, &project, &out, &context)?;
     let after = if command.keep { After::Keep } else { After::Delete };
     let report = match &engine {

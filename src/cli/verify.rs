@@ -25,7 +25,7 @@ use crate::store::Store;
 const NAMED: usize = 8;
 
 pub(super) fn rebuild(session: &Session, command: &Rebuild) -> Result<i32, Failure> {
-    let sandbox = session.sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.running)?;
     let (store, network) = (session.store()?, session.network()?);
     let out = command.out.clone().unwrap_or_else(|| PathBuf::from("out"));
     let carried = rebuild::unpack(&command.image, &out, &session.fetching(&network, &store))?;
@@ -34,7 +34,7 @@ pub(super) fn rebuild(session: &Session, command: &Rebuild) -> Result<i32, Failu
     let needed = pipeline::with_emulator(&project, &targets, &platforms);
     let locked = pipeline::locked(&project, &needed, &Elsewhere::new())?;
     let plan = pipeline::plan(&project, &locked, &targets, &platforms, &store)?;
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
     let (built, outcome) = pipeline::build(&plan, &project, &out, &context)?;
     session.progress.finish();
     if session.common.json {
@@ -76,9 +76,9 @@ pub(super) fn verify(session: &Session, command: &Verify) -> Result<i32, Failure
     if command.signature {
         return super::signature::run(session, &command.images, &command.trust);
     }
-    let sandbox = session.sandbox(&command.sandboxing)?;
+    let sandbox = session.sandbox(&command.running)?;
     let (store, network) = (session.store()?, session.network()?);
-    let context = realising(session, &*sandbox, &store, &network, command.jobs, false);
+    let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
     let mut reports = Vec::new();
     for subject in subjects(session, command, &network, &store)? {
         let targets = [subject.target.clone()];
