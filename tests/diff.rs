@@ -107,6 +107,40 @@ fn a_document_and_a_page_say_the_same() {
 }
 
 #[test]
+fn what_images_carry_says_why_where_the_store_does_not_know() {
+    let world = changed();
+    copy(&world, "project/out/plain", "now");
+    fs_err::remove_dir_all(world.path("store")).unwrap();
+    let recipes = "   recipes ~ /recipes/images/plain.toml
+             + config.env  {\"MOOD\":\"fine\"}
+           ~ /recipes/packages/hello.toml
+             ~ build.script
+               echo \"building hello $VERSION\"
+               mkdir -p \"$OUT/usr/bin\"
+             + echo 'mood = \"fine\"' > \"$OUT/mood.toml\"
+               cp hello \"$OUT/usr/bin/hello\"
+    differ 1 layer, 1 path
+";
+    for now in ["../now", "../now/oci", "../now/image.tar"] {
+        let told = world.run(&["diff", "../before", now]);
+        assert_eq!(told.code, 1);
+        assert!(told.stdout.ends_with(recipes), "{}", told.stdout);
+    }
+    let output = world.command(&["diff", "../before", "../now", "--json", "--html", "../page.html"]).output();
+    let document: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    assert_eq!(document["recipes"][0]["path"], "/recipes/images/plain.toml");
+    assert!(world.read("page.html").contains("<h2>Recipes, locks and patches</h2>"));
+    // Another program's image carries nothing.
+    fs_err::remove_dir_all(world.path("store")).unwrap();
+    let index = world.read("now/oci/index.json");
+    let mut index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    index["manifests"].as_array_mut().unwrap().truncate(1);
+    world.write("now/oci/index.json", index.to_string());
+    let told = world.run(&["diff", "../before", "../now/oci"]);
+    assert!(told.code == 1 && !told.stdout.contains("recipes"), "{}", told.stdout);
+}
+
+#[test]
 fn packages_come_with_their_versions() {
     let world = World::locked();
     world.made(&["node"]);

@@ -63,6 +63,15 @@ fn compare(at: String, before: Option<&Value>, now: Option<&Value>, details: &mu
             }
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) => lists(&at, old, new, details),
+        // A script, or another text in a document.
+        (Some(Value::String(old)), Some(Value::String(new))) if old.contains('\n') || new.contains('\n') => {
+            match super::lines(old, new) {
+                Some(lines) => {
+                    details.extend([Detail::value(named(at), None, None), Detail::Lines(lines)]);
+                }
+                None => details.push(Detail::value(named(at), before.map(shown), now.map(shown))),
+            }
+        }
         _ => details.push(Detail::value(named(at), before.map(shown), now.map(shown))),
     }
 }

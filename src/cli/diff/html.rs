@@ -48,6 +48,10 @@ pub(super) fn page(found: &Comparison) -> String {
     if let Some(causes) = &found.causes {
         why(&mut out, causes);
     }
+    if let Some(changes) = found.recipes.as_deref().filter(|changes| !changes.is_empty()) {
+        heading(&mut out, "Recipes, locks and patches");
+        changes.iter().for_each(|change| file(&mut out, change));
+    }
     match &found.content {
         Content::Images { images, alone } => {
             for one in images.iter().filter(|image| !image.equal) {

@@ -11,7 +11,9 @@ use super::failure::{Failure, Problem};
 use super::session::Session;
 use super::{arguments, render, text, why};
 use crate::base::Name;
-use crate::diff::{Content, Depth, Detail, Thing, Value, lines, things};
+use crate::diff::{Change, Content, Depth, Detail, Thing, Value, lines, things};
+use crate::fetch::Network;
+use crate::pipeline::rebuild;
 use crate::plan::{Plan, Target};
 use crate::realise::{self, Causes};
 use crate::recipe::Id;
@@ -27,6 +29,9 @@ struct Comparison {
     content: Content,
     /// Why, where the store knows how both were made.
     causes: Option<Causes>,
+    /// What differs of the recipes, locks and patches that two images carry, where the store does not know all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipes: Option<Vec<Change>>,
 }
 
 pub(super) fn run(session: &Session, command: &arguments::Diff) -> Result<i32, Failure> {
@@ -42,7 +47,13 @@ pub(super) fn run(session: &Session, command: &arguments::Diff) -> Result<i32, F
         (Some(before), Some(now)) if !equal => realise::causes(&store, &before, &now)?,
         _ => None,
     };
-    let found = Comparison { before: before.name, now: now.name, equal, content, causes };
+    let recipes = match &command.now {
+        Some(now) if !equal && causes.as_ref().is_none_or(|causes| causes.partly) => {
+            carried(session, &command.before, now, &store)?
+        }
+        _ => None,
+    };
+    let found = Comparison { before: before.name, now: now.name, equal, content, causes, recipes };
     if let Some(path) = &command.html {
         fs_err::write(path, html::page(&found)).map_err(Problem::Report)?;
     }
@@ -53,6 +64,23 @@ pub(super) fn run(session: &Session, command: &arguments::Diff) -> Result<i32, F
         text::out(&told::told(&found, style, session.common.verbose))?;
     }
     Ok(i32::from(!equal))
+}
+
+/// Compares what two images carry that lie in files or folders.
+fn carried(
+    session: &Session,
+    before: &str,
+    now: &str,
+    store: &Store,
+) -> Result<Option<Vec<Change>>, Failure> {
+    let place = |name: &str| {
+        let layout = Path::new(name).join("oci");
+        let path = if layout.is_dir() { layout } else { Path::new(name).to_owned() };
+        path.exists().then(|| path.to_str().map(str::to_owned)).flatten()
+    };
+    let (Some(before), Some(now)) = (place(before), place(now)) else { return Ok(None) };
+    let network = Network::offline();
+    Ok(rebuild::recipes(&before, &now, &session.fetching(&network, store))?)
 }
 
 /// Tells of fields of steps as of anything else that differs; of scripts by line.

@@ -52,7 +52,7 @@ pub(super) fn told(found: &Comparison, style: Style, verbose: bool) -> String {
         }
         Content::Files { packages, files } => {
             page.packages(packages, files);
-            page.files(files);
+            page.files("files", files);
         }
         Content::File { details } => {
             page.head = "content";
@@ -60,6 +60,7 @@ pub(super) fn told(found: &Comparison, style: Style, verbose: bool) -> String {
         }
     }
     page.causes(found);
+    page.files("recipes", found.recipes.as_deref().unwrap_or_default());
     page.sum(found);
     page.out
 }
@@ -107,7 +108,7 @@ impl Page {
             self.line("or hide is left open");
         }
         self.packages(&image.packages, &image.files);
-        self.files(&image.files);
+        self.files("files", &image.files);
     }
 
     fn layers(&mut self, layers: &[Pair]) {
@@ -157,8 +158,8 @@ impl Page {
     }
 
     /// Tells of paths. Those of packages that changed are counted there.
-    fn files(&mut self, files: &[Change]) {
-        self.head = "files";
+    fn files(&mut self, head: &'static str, files: &[Change]) {
+        self.head = head;
         let told = |change: &&Change| self.verbose || change.package.is_none();
         let files: Vec<&Change> = files.iter().filter(told).collect();
         let mut left = if self.verbose { usize::MAX } else { FILES };

@@ -15,11 +15,13 @@ pub use signed::signed;
 
 use super::Error as PipelineError;
 use crate::base::{Cancel, Digest, Sha256};
+use crate::diff::{self, Change};
 use crate::fetch;
 use crate::image;
 use crate::plan::{Plan, StepId, Work};
 use crate::realise::{self, Care, Context, Known, Outcome};
-use crate::store::{Scratch, Store};
+use crate::store::{Scratch, Store, Tree};
+use source::Carried;
 
 /// What an image was made from, as it carries it.
 #[derive(Debug)]
@@ -43,19 +45,45 @@ impl Unpacked {
 /// Unpacks what an image carries: `name` is a layout, an archive, a registry's image, or the digest of an image that
 /// lies below `out`.
 pub fn unpack(name: &str, out: &Path, context: &fetch::Context<'_>) -> Result<Unpacked, PipelineError> {
-    let found =
-        name.strip_prefix("sha256:").and_then(|hex| hex.parse().ok()).map(|hash| find(&hash, out, "oci"));
-    let carried = match found {
-        Some(Some(layout)) => source::open(&layout, context)?,
-        Some(None) => return Err(Error::Nowhere { image: name.to_owned() }.into()),
-        None => source::open(name, context)?,
-    };
+    let carried = source::open(&place(name, out)?, context)?;
     let folder = tempfile::tempdir().map_err(|source| Error::Read { path: std::env::temp_dir(), source })?;
-    let options = crate::unpack::Options { strip: Some(0), ..crate::unpack::Options::default() };
-    let tree =
-        crate::unpack::archive(context.store, &carried.project, "project.tar.gz", &options, context.cancel)?;
+    let tree = project(&carried, context)?;
     context.store.copy_out(&context.store.put_tree(&tree)?, &folder.path().join("project"))?;
     Ok(Unpacked { digest: carried.digest, target: carried.target, platforms: carried.platforms, folder })
+}
+
+/// Takes what an image carries apart.
+fn project(carried: &Carried, context: &fetch::Context<'_>) -> Result<Tree, PipelineError> {
+    let options = crate::unpack::Options { strip: Some(0), ..crate::unpack::Options::default() };
+    let (store, cancel) = (context.store, context.cancel);
+    Ok(crate::unpack::archive(store, &carried.project, "project.tar.gz", &options, cancel)?)
+}
+
+/// Compares what two images carry: their recipes, locks and patches. Nothing where one of them carries none.
+pub fn recipes(
+    before: &str,
+    now: &str,
+    context: &fetch::Context<'_>,
+) -> Result<Option<Vec<Change>>, PipelineError> {
+    let mut projects = Vec::new();
+    for name in [before, now] {
+        match source::open(name, context) {
+            Ok(carried) => projects.push(project(&carried, context)?),
+            // It may well be an image, of another program.
+            Err(PipelineError::Rebuild(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(diff::compare(context.store, &projects[0], &projects[1])?))
+}
+
+/// Gives the place of an image: of a digest, its layout below `out`.
+fn place(name: &str, out: &Path) -> Result<String, Error> {
+    let hash = name.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
+    match hash.map(|hash| find(&hash, out, "oci")) {
+        None => Ok(name.to_owned()),
+        Some(found) => found.ok_or_else(|| Error::Nowhere { image: name.to_owned() }),
+    }
 }
 
 /// Finds the layout of an image, at `place` in its folder below `out`.
@@ -74,11 +102,7 @@ fn find(image: &Sha256, out: &Path, place: &str) -> Option<String> {
 /// Checks that an image's own blobs are what their digests say. Of a registry's image that is looked at when it is
 /// pulled.
 pub fn check(name: &str, out: &Path, context: &fetch::Context<'_>) -> Result<u64, PipelineError> {
-    let found = name
-        .strip_prefix("sha256:")
-        .and_then(|hex| hex.parse().ok())
-        .and_then(|hash| find(&hash, out, "oci"));
-    source::check(found.as_deref().unwrap_or(name), context)
+    source::check(&place(name, out)?, context)
 }
 
 /// Makes a plan's target again in an empty store, out of its pinned files alone; gives the image's digest, the tree of
