@@ -241,6 +241,21 @@ fn what_a_result_depends_on_is_named() {
     let told = world.run(&["verify", "--vary", "host", "--step", "host"]);
     let expected = "  verified packages/host\n      made 1 step again in other surroundings\n    result 1 step not the same\n      step host depends on host name\n";
     assert!(told.stdout.starts_with(expected), "{}", told.stdout);
+
+    // What two targets share is done again once.
+    world.write(
+        "project/recipes/packages/guest.toml",
+        "name = \"guest\"\nversion = \"1\"\nlicense = \"MIT\"\n[build]\nroot = \"stable\"\ninputs = [\"host\"]\nscript = 'mkdir \"$OUT/empty\"'\n",
+    );
+    assert_eq!(world.run(&["lock"]).code, 0);
+    let told = world.run(&["verify", "--vary", "host", "guest"]);
+    let (host, guest) = told.stdout.split_once("  verified packages/guest\n").unwrap();
+    assert!(host.contains("      made 3 steps again in other surroundings\n"), "{host}");
+    assert_eq!(
+        guest,
+        "      made 4 steps again in other surroundings, 3 of them above\n    result 1 step not the same\n      step host, as told above\n"
+    );
+    assert_eq!(told.code, 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `nodeimg rebuild` and `nodeimg verify`: the same again, out of nothing but what is pinned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub(super) fn verify(session: &Session, command: &Verify) -> Result<i32, Failure
     let sandbox = session.sandbox(&command.running)?;
     let (store, network) = (session.store()?, session.network()?);
     let context = realising(session, &*sandbox, &store, &network, command.running.jobs, false);
-    let mut reports = Vec::new();
+    let (mut reports, mut done) = (Vec::new(), BTreeMap::new());
     for subject in subjects(session, command, &network, &store)? {
         let targets = [subject.target.clone()];
         let needed = pipeline::with_emulator(&subject.project, &targets, &subject.platforms);
@@ -90,7 +90,13 @@ pub(super) fn verify(session: &Session, command: &Verify) -> Result<i32, Failure
                 Some(percent) => sample(&plan, percent, &store)?,
                 None => steps(&plan, &command.steps)?,
             };
-            Report::Steps(varied(&plan, vary(&plan, &steps, command.vary, &context)?, command.vary, &store)?)
+            // What several are made of is done again once.
+            let (before, steps): (Vec<_>, Vec<_>) =
+                steps.into_iter().partition(|step| done.contains_key(&plan.steps[*step].key));
+            let made = vary(&plan, &steps, command.vary, &context)?;
+            let mut report = varied(&plan, made, command.vary, &store, &mut done)?;
+            report.shared(&plan, &before, &done);
+            Report::Steps(report)
         } else {
             let (_scratch, fresh) = rebuild::fresh_store(&store, &session.cancel)?;
             let plan = pipeline::plan(&subject.project, &locked, &targets, &subject.platforms, &fresh)?;
@@ -196,7 +202,13 @@ fn whole(subject: &Subject, plan: &Plan, fresh: &Store, context: &Context<'_>) -
         for Stray { step, expected, received } in rebuild::strays(plan, &known, &outcome) {
             rebuild::bring(&received, fresh, context.store)?;
             let changes = diff::trees(context.store, &expected, &received)?;
-            strays.push(Differing { step: label(plan, step), why: None, failed: None, changes });
+            strays.push(Differing {
+                step: label(plan, step),
+                why: None,
+                failed: None,
+                changes,
+                is_above: false,
+            });
         }
     }
     Ok(Report::Whole { expected, received: received.hash, steps: outcome.made.len(), strays })
@@ -209,6 +221,8 @@ fn label(plan: &Plan, step: StepId) -> String {
 /// What steps gave when they were done again.
 struct Steps {
     same: usize,
+    /// How many of these were done again for an earlier target.
+    shared: usize,
     differing: Vec<Differing>,
     vary: bool,
 }
@@ -219,25 +233,62 @@ struct Differing {
     why: Option<Dependence>,
     failed: Option<String>,
     changes: Vec<Change>,
+    /// Whether an earlier target's report tells of it.
+    is_above: bool,
 }
 
-fn varied(plan: &Plan, varied: Vec<Varied>, vary: bool, store: &Store) -> Result<Steps, Failure> {
-    let mut steps = Steps { same: 0, differing: Vec::new(), vary };
+/// Reports what was done again, and notes by key whether it gave the same.
+fn varied(
+    plan: &Plan,
+    varied: Vec<Varied>,
+    vary: bool,
+    store: &Store,
+    done: &mut BTreeMap<Sha256, bool>,
+) -> Result<Steps, Failure> {
+    let mut steps = Steps { same: 0, shared: 0, differing: Vec::new(), vary };
     for Varied { step, expected, again } in varied {
-        let step = label(plan, step);
+        done.insert(plan.steps[step].key, matches!(again, Again::Same));
+        let (step, is_above) = (label(plan, step), false);
         match again {
             Again::Same => steps.same += 1,
             Again::Differs { found, why } => {
                 let changes = diff::trees(store, &expected, &found)?;
-                steps.differing.push(Differing { step, why: vary.then_some(why), failed: None, changes });
+                steps.differing.push(Differing {
+                    step,
+                    why: vary.then_some(why),
+                    failed: None,
+                    changes,
+                    is_above,
+                });
             }
             Again::Fails { error, why } => {
                 let (failed, changes) = (Some(error.to_string()), Vec::new());
-                steps.differing.push(Differing { step, why: vary.then_some(why), failed, changes });
+                steps.differing.push(Differing { step, why: vary.then_some(why), failed, changes, is_above });
             }
         }
     }
     Ok(steps)
+}
+
+impl Steps {
+    /// Counts steps that were done again before.
+    fn shared(&mut self, plan: &Plan, steps: &[StepId], done: &BTreeMap<Sha256, bool>) {
+        for &step in steps {
+            self.shared += 1;
+            if done[&plan.steps[step].key] {
+                self.same += 1;
+                continue;
+            }
+            let step = label(plan, step);
+            self.differing.push(Differing {
+                step,
+                why: None,
+                failed: None,
+                changes: Vec::new(),
+                is_above: true,
+            });
+        }
+    }
 }
 
 enum Report {
@@ -282,7 +333,11 @@ impl Report {
             Report::Steps(steps) => {
                 let around = if steps.vary { " in other surroundings" } else { "" };
                 let all = text::count(steps.same + steps.differing.len(), "step");
-                lines += &format!("{:>10} {all} again{around}\n", "made");
+                let shared = match steps.shared {
+                    0 => String::new(),
+                    count => format!(", {count} of them above"),
+                };
+                lines += &format!("{:>10} {all} again{around}{shared}\n", "made");
                 lines += &match steps.differing.len() {
                     0 => format!("{:>10} the same bytes each\n", "result"),
                     count => format!("{:>10} {} not the same\n", "result", text::count(count, "step")),
@@ -307,6 +362,7 @@ impl Report {
                 "name": name,
                 "same": steps.differing.is_empty(),
                 "steps": steps.same + steps.differing.len(),
+                "shared": steps.shared,
                 "differing": steps.differing.iter().map(Differing::document).collect::<Vec<_>>(),
             }),
         }
@@ -327,7 +383,10 @@ impl Differing {
     }
 
     fn told(&self) -> String {
-        let because = self.because().map_or(String::new(), |because| format!(" {because}"));
+        let because = match self.is_above {
+            true => ", as told above".to_owned(),
+            false => self.because().map_or(String::new(), |because| format!(" {because}")),
+        };
         let mut lines = format!("{:>10} {}{because}\n", "step", self.step);
         for line in self.failed.iter().flat_map(|failed| failed.lines()) {
             lines += &format!("{:>10} {line}\n", "");
@@ -352,6 +411,7 @@ impl Differing {
             "factors": factors,
             "failed": self.failed,
             "changes": self.changes,
+            "told-above": self.is_above,
         })
     }
 }
