@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::everywhere::{PROGRAM, command, good, project};
+use crate::registry::Registry;
 use crate::world::{Told, World, strings};
 
 #[test]
@@ -361,6 +362,34 @@ fn cosign_takes_what_is_signed() {
         }
         assert!(!attestation(&public, "vuln").0);
     }
+}
+
+#[test]
+fn a_registry_has_what_cosign_brings_there() {
+    let (world, told) = attested(&["--key", "one.key"]);
+    fs_err::create_dir(world.path("registry")).unwrap();
+    let Some(registry) = Registry::start(&world.path("registry")) else { return };
+    let name = format!("{}/nodes/node:v1", registry.host);
+    let verify = |more: &[&str]| world.run(&[&["verify", "--signature"], more, &[&name]].concat());
+    let missing = verify(&["--key", "one.key.pub"]);
+    assert!(missing.code == 4 && missing.stderr.starts_with("error: no registry has"), "{missing:?}");
+    let (good, text) = cosign(&world, &["load", "--dir", "out/node/attest/oci", &name]);
+    assert!(good, "{text}");
+    let found = verify(&["--key", "one.key.pub", "--json"]);
+    assert_eq!(found.code, 0, "{}", found.stderr);
+    assert!(found.stdout.contains(told["digest"].as_str().unwrap()), "{}", found.stdout);
+    world.write(
+        "project/policy.toml",
+        "keys = [\"one.key.pub\"]\nrequire = [\"provenance\", \"spdx\", \"cyclonedx\"]\n",
+    );
+    let found = verify(&["--policy", "policy.toml"]);
+    assert_eq!(found.code, 0, "{}", found.stderr);
+    assert_eq!(verify(&["--key", "two.key.pub"]).code, 1);
+    // And cosign finds it there too.
+    let check = |key: &str| cosign(&world, &["verify", "--private-infrastructure", "--key", key, &name]);
+    let (good, text) = check("one.key.pub");
+    assert!(good, "{text}");
+    assert!(!check("two.key.pub").0);
 }
 
 /// Validators that others wrote, from PyPI, each at a release.
