@@ -128,8 +128,9 @@ fn unclear(file: &PackagePin, reason: &str) -> fetch::Error {
     fetch::Error::Malformed { url: format!("{}:{}", file.archive, file.path), reason: reason.to_owned() }
 }
 
-/// The code name under which the tracker knows a suite: that of its first pocket, without `-security` and the like.
+/// The code name under which the tracker knows a suite: that of its first pocket, without `-security`, `/updates` and
+/// the like.
 fn release(suite: &Suite) -> &str {
     let first = suite.pockets.first().map_or("", |pocket| &pocket.suite);
-    first.split('-').next().unwrap_or(first)
+    first.split(['-', '/']).next().unwrap_or(first)
 }
