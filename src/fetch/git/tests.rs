@@ -680,3 +680,21 @@ fn tags_are_listed_and_nothing_is_brought() {
     let error = online(|context| tags(&url, context)).unwrap_err();
     assert_eq!(error.to_string(), format!("no place has `{url}`\n  {url}: 404 Not Found"));
 }
+
+#[test]
+fn a_list_of_tags_without_end_is_refused() {
+    let server = serve(|_, _, to| {
+        answer(to, "200 OK", "Content-Type: application/x-git-upload-pack-advertisement\r\n", b"");
+        let mut line = |text: &str| to.write_all(format!("{:04x}{text}", text.len() + 4).as_bytes());
+        let (id, name) = ("0123456789012345678901234567890123456789", "n".repeat(65_000));
+        let first = format!("{id} refs/tags/first\0\n");
+        if line("# service=git-upload-pack\n").is_err() || line(&first).is_err() {
+            return;
+        }
+        let mut more = (0..).map(|number| format!("{id} refs/tags/{number}{name}\n"));
+        while more.next().is_some_and(|text| line(&text).is_ok()) {}
+    });
+    let url = format!("{}/r", server.base);
+    let error = online(|context| tags(&url, context)).unwrap_err();
+    assert_eq!(error.to_string(), format!("no place has `{url}`\n  {url}: sends more than 134217728 bytes"));
+}

@@ -19,6 +19,9 @@ use crate::fetch::network::{Body, Client, LARGEST, Trouble};
 /// The URL that libgit2 is given for whatever is behind a [`Wire`].
 pub(super) const URL: &str = "nodeimg://place/";
 
+/// A longer list of references is refused.
+const LARGEST_LIST: u64 = 128 << 20;
+
 thread_local! {
     static CURRENT: RefCell<Option<Wire>> = const { RefCell::new(None) };
 }
@@ -189,8 +192,10 @@ impl Read for Exchange {
             state.received += count as u64;
             state.received
         };
-        if received > LARGEST {
-            return Err(self.wire.fail(Trouble::Lasting(format!("sends more than {LARGEST} bytes"))));
+        // Lists of references are held in memory.
+        let limit = if self.service == Service::UploadPackLs { LARGEST_LIST } else { LARGEST };
+        if received > limit {
+            return Err(self.wire.fail(Trouble::Lasting(format!("sends more than {limit} bytes"))));
         }
         Ok(count)
     }
