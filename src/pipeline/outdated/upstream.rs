@@ -82,6 +82,9 @@ fn asked(question: &Question<'_>) -> Vec<Asked> {
         }
     }
     let mut found: Vec<_> = found.into_values().collect();
+    // The recipe that the others are like is the one to change.
+    let is_like_another = |id: &Id| project.packages[&id.name].variant.is_some();
+    found.iter_mut().for_each(|one| one.recipes.sort_by_key(is_like_another));
     found.sort_by(|one, other| {
         (&one.recipes, one.kind, &one.name).cmp(&(&other.recipes, other.kind, &other.name))
     });
