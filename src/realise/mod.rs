@@ -18,6 +18,7 @@ mod explain;
 mod gate;
 mod job;
 mod layer;
+mod marks;
 mod origin;
 mod schedule;
 mod vary;

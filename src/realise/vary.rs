@@ -1,17 +1,23 @@
 //! Steps done again in other surroundings: what a result depends on that is no input.
 //!
 //! The inputs are those of the plan, so each step is by itself: what one does wrong is not found again in those behind
-//! it. A step that runs in the sandbox runs once with everything varied. Only if that gives other bytes, or fails, does
-//! it run once for each [`Factor`], and once with none. Other steps are nodeimg's own and are done again as they are.
-//! Nothing that is noted here is found by a build.
-
-use std::sync::Mutex;
+//! it. A step that runs in the sandbox runs once with everything varied. If that gives other bytes, what shows in them
+//! comes first: a step that runs without it as it should is done ([`marks`]). Else, or if it fails, it runs once for each
+//! [`Factor`], and once with none. Other steps are nodeimg's own and are done again as they are. Nothing that is noted
+//! here is found by a build.
 
 use super::worker::Worker;
-use super::{Care, Context, Error, realise};
-use crate::base::{Blame, Digest, GuestPath};
+use super::{Care, Context, Error, marks, realise};
+use crate::base::{Blame, Digest, GuestPath, each};
 use crate::plan::{Plan, Run, RunKind, StepId, Work};
-use crate::sandbox::{Job, Mount};
+use crate::sandbox::{Job, Mount, OTHER_KERNEL};
+
+/// Where a builder works and leaves its result.
+const ELSEWHERE: &str = "/varied/path/of/the";
+/// The host's name.
+const OTHER_HOST: &str = "another-host.example";
+/// The time zone (POSIX 1.2024, 8.3).
+const OTHER_ZONE: &str = "VARIED-13:45";
 
 /// One thing that is other than in a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +75,18 @@ impl Factor {
         }
     }
 
+    /// The text by which it shows in a result, if it has one.
+    pub(super) fn mark(self) -> Option<&'static str> {
+        match self {
+            Factor::Path => Some(ELSEWHERE),
+            // Without its domain, and the zone without its offset.
+            Factor::HostName => OTHER_HOST.split('.').next(),
+            Factor::TimeZone => OTHER_ZONE.split('-').next(),
+            Factor::Kernel => Some(OTHER_KERNEL),
+            _ => None,
+        }
+    }
+
     /// Lists some for a sentence.
     pub(super) fn list(factors: &[Factor]) -> String {
         if factors.len() == Self::ALL.len() {
@@ -86,9 +104,9 @@ impl Factor {
             Factor::User => job.surroundings.user = 4242,
             Factor::Path => elsewhere(job),
             Factor::Umask => job.surroundings.umask = 0o027,
-            Factor::HostName => job.surroundings.host_name = "another-host.example".to_owned(),
+            Factor::HostName => job.surroundings.host_name = OTHER_HOST.to_owned(),
             Factor::Clock => job.surroundings.uptime = 1000 * 24 * 3600,
-            Factor::TimeZone => set("TZ", "VARIED-13:45"),
+            Factor::TimeZone => set("TZ", OTHER_ZONE),
             Factor::Locale => {
                 let other = if locale.as_deref() == Some("C") { "C.UTF-8" } else { "C" };
                 ["LANG", "LC_ALL"].iter().for_each(|name| set(name, other));
@@ -110,9 +128,9 @@ fn elsewhere(job: &mut Job) {
     let moved = |path: &str| {
         let of = |usual: &str, other: &str| {
             let rest = path.strip_prefix(usual).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-            Some(format!("{other}{rest}"))
+            Some(format!("{ELSEWHERE}/{other}{rest}"))
         };
-        of("/build", "/varied/path/of/the/build").or_else(|| of("/out", "/varied/path/of/the/result"))
+        of("/build", "build").or_else(|| of("/out", "result"))
     };
     for value in job.env.values_mut() {
         if let Some(other) = moved(value) {
@@ -184,32 +202,14 @@ pub fn vary(plan: &Plan, steps: &[StepId], all: bool, context: &Context<'_>) -> 
     let factors: &[Factor] = if all { &Factor::ALL } else { &[] };
     let every: Vec<StepId> = (0..plan.steps.len()).collect();
     let made = realise(plan, &every, Care::Thorough, context)?.artifacts;
-    let open: Mutex<Vec<StepId>> =
-        Mutex::new(steps.iter().filter(|step| gives(plan, **step)).rev().copied().collect());
-    let done = Mutex::new(Vec::new());
+    let steps: Vec<StepId> = steps.iter().filter(|step| gives(plan, **step)).copied().collect();
     let (worker, inputs) = (Worker::new(plan, context, false), plan.inputs());
-    let work = || -> Result<(), Error> {
-        loop {
-            let Some(step) = open.lock().expect("no thread panics with it").pop() else { return Ok(()) };
-            let inputs: Vec<Digest> = inputs[step].iter().map(|input| made[input]).collect();
-            let expected = made[&step];
-            match again(&worker, plan, step, &inputs, expected, factors) {
-                Ok(again) => {
-                    done.lock().expect("no thread panics with it").push(Varied { step, expected, again })
-                }
-                Err(error) => {
-                    open.lock().expect("no thread panics with it").clear();
-                    return Err(error);
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..context.jobs.min(steps.len())).map(|_| scope.spawn(work)).collect();
-        let ended = threads.into_iter().map(|thread| thread.join().expect("no thread panics"));
-        ended.fold(Ok(()), Result::and)
+    let mut done = each(&steps, context.jobs, |&step| {
+        let inputs: Vec<Digest> = inputs[step].iter().map(|input| made[input]).collect();
+        let expected = made[&step];
+        let again = again(&worker, plan, step, &inputs, expected, factors, context)?;
+        Ok::<_, Error>(Varied { step, expected, again })
     })?;
-    let mut done = done.into_inner().expect("no thread panics with it");
     done.sort_by_key(|varied| varied.step);
     Ok(done)
 }
@@ -221,6 +221,7 @@ fn again(
     inputs: &[Digest],
     expected: Digest,
     factors: &[Factor],
+    context: &Context<'_>,
 ) -> Result<Again, Error> {
     // Whoever stopped it, or the machine, says nothing about the step.
     let tried = |factors: &[Factor]| match worker.again(step, inputs, factors) {
@@ -233,13 +234,26 @@ fn again(
     if is_same(&first) {
         return Ok(Again::Same);
     }
-    let why = if is_run && !factors.is_empty() && is_same(&tried(&[])?) {
+    let alone = |factors: &[Factor]| -> Result<Vec<Factor>, Error> {
         let mut on = Vec::new();
-        for factor in Factor::ALL {
+        for &factor in factors {
             if !is_same(&tried(&[factor])?) {
                 on.push(factor);
             }
         }
+        Ok(on)
+    };
+    let shown = match &first {
+        Ok(found) if is_run => marks::shown(&expected, found, factors, context.store, context.cancel)?,
+        _ => Vec::new(),
+    };
+    let others: Vec<Factor> = factors.iter().filter(|factor| !shown.contains(factor)).copied().collect();
+    let why = if !shown.is_empty() && is_same(&tried(&others)?) {
+        // One of several may show only because another one does.
+        let on = if let [_] = shown.as_slice() { shown } else { alone(&shown)? };
+        if on.is_empty() { Dependence::Together } else { Dependence::On(on) }
+    } else if is_run && !factors.is_empty() && is_same(&tried(&[])?) {
+        let on = alone(factors)?;
         if on.is_empty() { Dependence::Together } else { Dependence::On(on) }
     } else {
         Dependence::Itself

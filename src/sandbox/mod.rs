@@ -12,7 +12,7 @@ mod surroundings;
 pub use docker::Docker;
 pub use error::{Error, Limit};
 pub use namespace::Namespace;
-pub use surroundings::Surroundings;
+pub use surroundings::{OTHER_KERNEL, Surroundings};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The kernel's release as uname(2) tells it where [`Surroundings::other_kernel`] says so.
+pub const OTHER_KERNEL: &str = "9.8.7-other";
+
 /// What surrounds a job besides its inputs. Every build has the [default](Surroundings::default); a build that is done
 /// again to find out what its result depends on has others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

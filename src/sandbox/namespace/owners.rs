@@ -13,6 +13,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::sandbox::OTHER_KERNEL;
+
 /// The attribute that holds an owner; [`crate::store`] reads it.
 const ATTRIBUTE: &std::ffi::CStr = c"user.nodeimg.owner";
 
@@ -205,7 +207,7 @@ impl Caller {
             name
         };
         for (field, text) in
-            [(&mut name.release, "9.8.7-other"), (&mut name.version, "#1 SMP Thu Jan  1 00:00:00 UTC 2099")]
+            [(&mut name.release, OTHER_KERNEL), (&mut name.version, "#1 SMP Thu Jan  1 00:00:00 UTC 2099")]
         {
             field.fill(0);
             for (to, from) in field.iter_mut().zip(text.bytes()) {
