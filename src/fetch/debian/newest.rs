@@ -47,9 +47,7 @@ impl Known {
             source: SourcePackage { name: name.to_owned(), version: version.to_owned() },
         }
     }
-}
 
-impl Known {
     /// Tells whether it is newer than a locked file. Epochs do not count, since a file's name has none.
     pub fn is_newer_than(&self, file: &PackagePin) -> bool {
         self.pin.sha256 != file.sha256 && order(self.pin.version(), file.version()).is_gt()

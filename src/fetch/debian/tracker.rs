@@ -56,6 +56,8 @@ struct State {
 enum Status {
     Resolved,
     Open,
+    /// `undetermined`, or what the tracker may say one day.
+    #[serde(other)]
     Undetermined,
 }
 
@@ -265,6 +267,7 @@ mod tests {
             "CVE-2026-2": {"releases": {"bookworm": {"status": "open", "urgency": "low", "nodsa": "Minor issue"}}},
             "CVE-2026-3": {"releases": {"bookworm": {"status": "open", "urgency": "unimportant"}}},
             "CVE-2026-4": {"releases": {"bookworm": {"status": "undetermined", "urgency": "x"}}},
+            "CVE-2026-40": {"releases": {"bookworm": {"status": "yet-another", "urgency": "x"}}},
             "CVE-2026-5": {"releases": {"bookworm": {"status": "resolved", "fixed_version": "0", "urgency": "x"}}},
             "CVE-2026-6": {"releases": {"trixie": {"status": "resolved", "fixed_version": "9", "urgency": "x"}}}
         },
