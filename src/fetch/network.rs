@@ -360,11 +360,16 @@ pub(super) fn is_local(url: &str) -> bool {
     url.starts_with("file:")
 }
 
+/// Gives the path of a `file:` URL.
+pub(super) fn local_path(url: &str) -> Result<std::path::PathBuf, Trouble> {
+    let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
+    path.ok_or_else(|| Trouble::Lasting("is no path of this machine".to_owned()))
+}
+
 /// Opens a file of this machine.
 fn open(url: &str) -> Result<fs_err::File, Trouble> {
     let no = |why: String| Trouble::Lasting(why);
-    let path = Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-    let path = path.ok_or_else(|| no("is no path of this machine".to_owned()))?;
+    let path = local_path(url)?;
     // Opening a named pipe would wait for its writer.
     let found = rustix::fs::stat(&path).map_err(|errno| no(std::io::Error::from(errno).to_string()))?;
     if !FileType::from_raw_mode(found.st_mode).is_file() {

@@ -66,15 +66,7 @@ pub(super) struct Package<'a> {
 impl Index {
     /// Reads an index, compressed with xz or gzip. Says what is wrong with it.
     pub(super) fn read(compressed: &[u8], arch: Arch) -> Result<Self, String> {
-        let input: Box<dyn Read> = match compressed {
-            [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
-            _ => {
-                let stream = xz2::stream::Stream::new_stream_decoder(XZ_MEMORY, xz2::stream::CONCATENATED);
-                let stream = stream.map_err(|error| error.to_string())?;
-                Box::new(xz2::bufread::XzDecoder::new_stream(compressed, stream))
-            }
-        };
-        Self::parse(BufReader::with_capacity(1 << 16, input.take(LARGEST)), arch)
+        Self::parse(decompressed(compressed)?, arch)
     }
 
     fn parse(mut input: impl BufRead, arch: Arch) -> Result<Self, String> {
@@ -222,6 +214,19 @@ impl<'a> Package<'a> {
     pub(super) fn is(self, other: Package<'_>) -> bool {
         std::ptr::eq(self.record, other.record)
     }
+}
+
+/// Gives the text of an index that is compressed with xz or gzip, or the beginning of one that is too large.
+pub(in crate::fetch) fn decompressed(compressed: &[u8]) -> Result<impl BufRead, String> {
+    let input: Box<dyn Read> = match compressed {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
+        _ => {
+            let stream = xz2::stream::Stream::new_stream_decoder(XZ_MEMORY, xz2::stream::CONCATENATED);
+            let stream = stream.map_err(|error| error.to_string())?;
+            Box::new(xz2::bufread::XzDecoder::new_stream(compressed, stream))
+        }
+    };
+    Ok(BufReader::with_capacity(1 << 16, input.take(LARGEST)))
 }
 
 /// Reads `Source`, as policy 5.6.1 has it: `NAME` or `NAME (VERSION)`, or nothing.

@@ -28,6 +28,7 @@ mod universe;
 mod tests;
 
 pub use error::Error;
+pub(super) use index::decompressed;
 pub use newest::{Known, Newest, SourcePackage, source_of};
 pub use pin::{IndexPin, NotAPackagePin, PackagePin, PocketPin, SuitePin};
 pub use signature::Key;

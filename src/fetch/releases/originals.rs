@@ -2,19 +2,15 @@
 //! folders, that is what it says. A list like any other, so nobody's signature is asked for.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::BufRead as _;
 use std::sync::{Arc, Mutex};
 
-use crate::fetch::debian::NOW;
+use crate::fetch::debian::{NOW, decompressed};
 use crate::fetch::network::public;
 use crate::fetch::{Context, Error};
 
 /// The release that has what upstreams have.
 const UNSTABLE: &str = "unstable";
-/// More text than this is no index; Debian's `main` has 60 MB.
-const LARGEST: u64 = 1 << 30;
-/// Memory that xz may ask for.
-const XZ_MEMORY: u64 = 256 << 20;
 
 /// Names of files by component, as far as they were asked for.
 pub(in crate::fetch) type Originals = Mutex<BTreeMap<String, Arc<Vec<String>>>>;
@@ -41,10 +37,7 @@ pub(super) fn names(folder: &str, context: &Context<'_>) -> Option<Result<Arc<Ve
 
 /// Reads the names out of a compressed `Sources` index (Debian's wiki, "RepositoryFormat").
 fn read(compressed: &[u8]) -> Result<Vec<String>, String> {
-    let stream = xz2::stream::Stream::new_stream_decoder(XZ_MEMORY, xz2::stream::CONCATENATED);
-    let stream = stream.map_err(|error| error.to_string())?;
-    let text = xz2::bufread::XzDecoder::new_stream(compressed, stream).take(LARGEST);
-    let (mut text, mut line, mut names) = (BufReader::with_capacity(1 << 16, text), Vec::new(), Vec::new());
+    let (mut text, mut line, mut names) = (decompressed(compressed)?, Vec::new(), Vec::new());
     let mut is_list = false;
     loop {
         line.clear();

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::fetch::network::{Trouble, is_local, read_small};
+use crate::fetch::network::{Trouble, is_local, local_path, read_small};
 use crate::fetch::{Context, Error};
 
 /// Lists the names in a folder. `urls` are places that may have it and end in `/`.
@@ -23,9 +23,7 @@ pub(super) fn names(who: &str, urls: &[String], context: &Context<'_>) -> Result
 
 fn entries(url: &str) -> Result<Vec<String>, Trouble> {
     let lasting = |why: String| Trouble::Lasting(why);
-    let path = reqwest::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-    let path = path.ok_or_else(|| lasting("is no path of this machine".to_owned()))?;
-    let entries = fs_err::read_dir(path).map_err(|error| lasting(error.to_string()))?;
+    let entries = fs_err::read_dir(local_path(url)?).map_err(|error| lasting(error.to_string()))?;
     let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     names.collect::<std::io::Result<_>>().map_err(|error| lasting(error.to_string()))
 }
