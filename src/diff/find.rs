@@ -1,7 +1,7 @@
 //! What is compared: found by a path of this machine or by a digest of the store.
 
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -68,9 +68,7 @@ impl<'a> Thing<'a> {
     pub fn at(store: &'a Store, name: &str, path: &Path, cancel: &Cancel) -> Result<Option<Self>, Error> {
         let thing = |what| Ok(Some(Self { name: name.to_owned(), what }));
         if path.is_dir() {
-            // What a build leaves of an image.
-            let layout = path.join("oci");
-            let folder = if layout.join("index.json").is_file() { layout } else { path.to_owned() };
+            let folder = image_folder(path);
             let is_image = ["index.json", "manifest.json"].iter().any(|file| folder.join(file).is_file());
             if is_image && let Some(images) = image::open(store, name, &Place::Folder(folder))? {
                 return thing(What::Images(images));
@@ -132,6 +130,12 @@ impl<'a> Thing<'a> {
         let what = what(store, name, &store.tree(&digest)?, digest)?;
         Ok(Self { name: name.to_owned(), what })
     }
+}
+
+/// Gives the layout of an image whose folder a build has left, of anything else the path itself.
+pub fn image_folder(path: &Path) -> PathBuf {
+    let layout = path.join("oci");
+    if layout.join("index.json").is_file() { layout } else { path.to_owned() }
 }
 
 fn what<'a>(store: &'a Store, name: &str, tree: &Tree, digest: Digest) -> Result<What<'a>, Error> {

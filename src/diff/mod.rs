@@ -40,7 +40,7 @@ use crate::store::{self, Dir, Meta, Node, Store, Tree};
 pub use debian::Package;
 pub use error::Error;
 pub use fields::fields;
-pub use find::{Content, Thing, What, things};
+pub use find::{Content, Thing, What, image_folder, things};
 pub use lines::{Hunk, Line, Lines, Sign, lines};
 
 /// The largest file that is opened.

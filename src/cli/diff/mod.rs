@@ -11,7 +11,7 @@ use super::failure::{Failure, Problem};
 use super::session::Session;
 use super::{arguments, render, text, why};
 use crate::base::Name;
-use crate::diff::{Change, Content, Depth, Detail, Thing, Value, lines, things};
+use crate::diff::{Change, Content, Depth, Detail, Thing, Value, image_folder, lines, things};
 use crate::fetch::Network;
 use crate::pipeline::rebuild;
 use crate::plan::{Plan, Target};
@@ -74,8 +74,7 @@ fn carried(
     store: &Store,
 ) -> Result<Option<Vec<Change>>, Failure> {
     let place = |name: &str| {
-        let layout = Path::new(name).join("oci");
-        let path = if layout.is_dir() { layout } else { Path::new(name).to_owned() };
+        let path = image_folder(Path::new(name));
         path.exists().then(|| path.to_str().map(str::to_owned)).flatten()
     };
     let (Some(before), Some(now)) = (place(before), place(now)) else { return Ok(None) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{NewerBase, Outdated, THREADS, kept};
-use crate::base::{Blame, Sha256, each};
+use crate::base::{Sha256, each};
 use crate::fetch::oci::{self, Reference};
 use crate::fetch::releases::{Newer, newer_tag};
 use crate::fetch::{self, Context};
@@ -19,10 +19,7 @@ pub(super) fn ask(locked: &Locked, outdated: &mut Outdated, context: &Context<'_
         bases.entry((&base.reference, base.pin.digest)).or_default().push(Id::new(Role::Image, name));
     }
     let bases: Vec<_> = bases.into_iter().collect();
-    let answers = each(&bases, THREADS, |((reference, _), _)| match answer(reference, context) {
-        Err(error) if error.blame() == Blame::Cancelled => Err(error),
-        answer => Ok(answer),
-    })?;
+    let answers = each(&bases, THREADS, |((reference, _), _)| Ok::<_, Error>(answer(reference, context)))?;
     for (((reference, digest), recipes), answer) in bases.into_iter().zip(answers) {
         let tag = reference.tag().unwrap_or_default();
         let name = format!("{}:{tag}", reference.name());

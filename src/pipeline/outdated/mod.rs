@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Error, registry};
-use crate::base::{Arch, Blame, Name};
+use crate::base::{Arch, Blame, Name, Sha256};
 use crate::fetch::debian::{Finding, PackagePin};
 use crate::fetch::{self, Context};
 use crate::lock::{self, Elsewhere, Locked, LockedRoot};
@@ -93,7 +93,7 @@ pub struct NewerBase {
     /// The newest that differs in its last number only, where that is another one.
     pub patch: Option<String>,
     /// What the tag names now, where that is another image than the locked one.
-    pub moved: Option<crate::base::Sha256>,
+    pub moved: Option<Sha256>,
 }
 
 /// A suite that has newer packages than a lock.

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NewerPackage, NewerSuite, Outdated, Unasked, Used, kept};
-use crate::base::{Arch, Blame, Name};
+use crate::base::{Arch, Name};
 use crate::fetch::Context;
 use crate::fetch::debian::{Indices, Known, Newest};
-use crate::lock::Unanswered;
 use crate::pipeline::Error;
 use crate::pipeline::resolve::Opened;
 use crate::recipe::Project;
@@ -22,18 +21,14 @@ pub(super) fn ask(
     for (name, used) in used {
         let who = || format!("suites/{name}");
         let suite = &project.suites[*name];
-        let newest =
-            Opened::new(suite, project).and_then(|opened| Ok(opened.snapshot(suite).newest(context)?));
-        let newest = match newest {
-            Ok(newest) => newest,
-            Err(Unanswered { blame: Blame::Cancelled, .. }) => {
-                return Err(crate::fetch::Error::Cancelled.into());
-            }
+        let newest = match Opened::new(suite, project) {
+            Ok(opened) => kept(opened.snapshot(suite).newest(context), who, &mut outdated.unasked)?,
             Err(error) => {
                 outdated.unasked.push(Unasked { who: who(), why: error.to_string(), is_failure: true });
-                continue;
+                None
             }
         };
+        let Some(newest) = newest else { continue };
         let names = used.files.keys().map(|file| file.package()).collect();
         let known = Indices::default().named(&newest, arch, &names, context);
         let Some(known) = kept(known, who, &mut outdated.unasked)? else { continue };

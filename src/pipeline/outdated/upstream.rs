@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, NewerSource, Outdated, Question, THREADS, Unasked, told};
-use crate::base::{Arch, Blame, Name, each};
+use super::{Kind, NewerSource, Outdated, Question, THREADS, Unasked, kept};
+use crate::base::{Arch, Name, each};
 use crate::fetch::debian::SourcePackage;
 use crate::fetch::releases::{Releases, Unlisted, newer};
 use crate::fetch::{Context, Request, Source, VERSION};
@@ -27,23 +27,19 @@ pub(super) fn ask(
     context: &Context<'_>,
 ) -> Result<(), Error> {
     let asked = asked(question);
-    let answers = each(&asked, THREADS, |one| match one.request.releases(context) {
-        Err(Unlisted::Fetch(error)) if error.blame() == Blame::Cancelled => Err(error),
-        answer => Ok(answer),
-    })?;
+    let answers = each(&asked, THREADS, |one| Ok::<_, Error>(one.request.releases(context)))?;
     let mut answered: Vec<(Asked, Releases)> = Vec::new();
     for (one, answer) in asked.into_iter().zip(answers) {
         let releases = match answer {
-            Ok(releases) => releases,
+            Ok(releases) => Some(releases),
+            Err(Unlisted::Fetch(error)) => kept(Err(error), || one.who(), &mut outdated.unasked)?,
             Err(why) => {
-                let (why, is_failure) = match why {
-                    Unlisted::Fetch(error) => (told(error), true),
-                    why => (why.to_string(), false),
-                };
-                outdated.unasked.push(Unasked { who: one.who(), why, is_failure });
-                continue;
+                let why = why.to_string();
+                outdated.unasked.push(Unasked { who: one.who(), why, is_failure: false });
+                None
             }
         };
+        let Some(releases) = releases else { continue };
         // A recipe's version is that of all its sources, so what is newer is what all of them have.
         let is_other = |other: &Asked| {
             one.kind == Kind::Recipe && other.kind == Kind::Recipe && other.recipes == one.recipes
